@@ -57,21 +57,25 @@ def read_file_uri(uri):
 
 
 def count_events(lines, read=read_file_uri):
-    """Sums the last attempt of each run, and targets that did not build."""
+    """Sums the last attempt of each run, and tests that did not build."""
     runs = {}
-    unbuilt = 0
+    tests = set()
+    built = set()
     for line in lines:
         event = json.loads(line)
-        test_id = event.get("id", {}).get("testResult")
+        event_id = event.get("id", {})
+        test_id = event_id.get("testResult")
         if test_id and "testResult" in event:
             key = (test_id["label"], test_id.get("run"), test_id.get("shard"))
             outputs = {o["name"]: o.get("uri", "") for o in event["testResult"].get("testActionOutput", [])}
             runs[key] = (event["testResult"].get("status"), outputs.get("test.xml", ""))
-        elif event.get("testSummary", {}).get("overallStatus") in ("FAILED_TO_BUILD", "NO_STATUS"):
-            unbuilt += 1
+        elif event.get("configured", {}).get("targetKind", "").endswith("_test rule"):
+            tests.add(event_id["targetConfigured"]["label"])
+        elif event.get("completed", {}).get("success"):
+            built.add(event_id["targetCompleted"]["label"])
     counts = [count_run(status, read(uri)) for status, uri in runs.values()]
     passed, failed, skipped = (sum(column) for column in zip(*counts)) if counts else (0, 0, 0)
-    return Counts(passed, failed + unbuilt, skipped)
+    return Counts(passed, failed + len(tests - built), skipped)
 
 
 def verdict(counts, exit_code):

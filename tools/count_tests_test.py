@@ -26,8 +26,12 @@ def result(label, status, uri, attempt=1):
     )
 
 
-def summary(label, status):
-    return json.dumps({"id": {"testSummary": {"label": label}}, "testSummary": {"overallStatus": status}})
+def configured(label, kind="cc_test rule"):
+    return json.dumps({"id": {"targetConfigured": {"label": label}}, "configured": {"targetKind": kind}})
+
+
+def completed(label, success):
+    return json.dumps({"id": {"targetCompleted": {"label": label}}, "completed": {"success": True} if success else {}})
 
 
 class CountCasesTest(unittest.TestCase):
@@ -54,7 +58,7 @@ class CountRunTest(unittest.TestCase):
 class CountEventsTest(unittest.TestCase):
     def test_sums_over_targets(self):
         files = {"a": GTEST, "b": PASSED}
-        events = [result("//:a", "FAILED", "a"), result("//:b", "PASSED", "b"), summary("//:a", "FAILED")]
+        events = [result("//:a", "FAILED", "a"), result("//:b", "PASSED", "b")]
         self.assertEqual(count_tests.count_events(events, files.get), Counts(3, 1, 2))
 
     def test_only_the_last_attempt_counts(self):
@@ -62,8 +66,16 @@ class CountEventsTest(unittest.TestCase):
         events = [result("//:a", "FAILED", "a"), result("//:a", "PASSED", "b", attempt=2)]
         self.assertEqual(count_tests.count_events(events, files.get), Counts(1, 0, 0))
 
-    def test_a_target_that_did_not_build_is_a_failure(self):
-        self.assertEqual(count_tests.count_events([summary("//:a", "FAILED_TO_BUILD")]), Counts(0, 1, 0))
+    def test_a_test_that_did_not_build_is_a_failure(self):
+        events = [
+            configured("//:a"),
+            configured("//:b"),
+            configured("//:lib", "cc_library rule"),
+            completed("//:a", True),
+            completed("//:b", False),
+            completed("//:lib", False),
+        ]
+        self.assertEqual(count_tests.count_events(events), Counts(0, 1, 0))
 
 
 class VerdictTest(unittest.TestCase):
