@@ -1,0 +1,172 @@
+#ifndef AMEND_STORAGE_RECORDS_H_
+#define AMEND_STORAGE_RECORDS_H_
+
+// The values that a revision store keeps. Plain data; thread-compatible. Times are microseconds
+// since the Unix epoch, given by the caller.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/base/types.h"
+#include "core/editing/edit.h"
+#include "core/editing/factors.h"
+
+namespace amend {
+
+// What must agree between a store and the server that opens it. Written once, when the store is
+// created.
+struct StoreIdentity {
+  // sha-256 (hex) over the weight files and config of the base model.
+  std::string model_fingerprint;
+  // The model directory's name: for messages only.
+  std::string model_name;
+  // Canonical text of the edit hyperparameters.
+  std::string hyperparameters;
+  // Context templates ("{}" stands for the prompt), without the plain one.
+  std::vector<std::string> context_templates;
+  // sha-256 (hex) of the key covariance.
+  std::string covariance_digest;
+};
+
+// Verdict of the gate on one edit, or what is wrong with a malformed one.
+struct EditVerdict {
+  int32_t index = 0;
+  // Set for a malformed edit: "batch.edits[3].subject" and the reason.
+  std::string violation_field;
+  std::string violation_description;
+  EditScores scores;
+  bool passed = false;
+  TargetReport target;
+};
+
+struct GateThresholds {
+  double reliability = 0;
+  double generality = 0;
+  double locality = 0;
+};
+
+// Verdict of the gate on a batch.
+struct GateVerdict {
+  // False: scores were only recorded.
+  bool enforced = true;
+  bool passed = false;
+  EditScores scores;
+  GateThresholds thresholds;
+  std::vector<std::string> failures;
+};
+
+// Values are written to disk: never renumber.
+enum class RevisionState { kTemporary = 1, kValidated = 2, kRejected = 3 };
+enum class BatchState { kDurable = 1, kFailed = 2, kRejected = 3, kValidated = 4, kLive = 5 };
+enum class PromotionPolicy { kWhenValidated = 1, kStageOnly = 2 };
+
+// Whether the solver has nothing left to do for the batch: every state but kDurable. (A kValidated
+// batch may still become kLive.)
+bool IsTerminal(BatchState state);
+
+struct BatchKey {
+  std::string session;
+  int64_t offset = 0;
+
+  friend bool operator==(const BatchKey& a, const BatchKey& b) {
+    return a.session == b.session && a.offset == b.offset;
+  }
+  friend bool operator<(const BatchKey& a, const BatchKey& b) {
+    return a.session == b.session ? a.offset < b.offset : a.session < b.session;
+  }
+};
+
+// One batch as it was received, and what became of it.
+struct LedgerEntry {
+  BatchKey key;
+  // Order of arrival over all sessions; set by the store in AppendLedger.
+  int64_t sequence = 0;
+  std::vector<Edit> edits;
+  PromotionPolicy promotion = PromotionPolicy::kWhenValidated;
+  // What this batch's gate uses.
+  GateThresholds thresholds;
+  BatchState state = BatchState::kDurable;
+  // The revision it became, from kRejected on; otherwise 0.
+  Revision revision;
+  std::vector<EditVerdict> verdicts;
+  std::optional<GateVerdict> gate;
+  // Why it is kFailed: status code, message and ErrorInfo reason ("EDIT_INVALID").
+  absl::StatusCode error_code = absl::StatusCode::kOk;
+  std::string error_message;
+  std::string error_reason;
+  int64_t receive_time_us = 0;
+  int64_t finish_time_us = 0;
+};
+
+struct RevisionRecord {
+  Revision revision;
+  Revision parent;
+  RevisionState state = RevisionState::kTemporary;
+  BatchKey batch;
+  int32_t edit_count = 0;
+  // Edits from revision 0 to here.
+  int64_t line_edit_count = 0;
+  GateVerdict gate;
+  std::vector<LayerNorm> norms;
+  int64_t create_time_us = 0;
+};
+
+struct LabelRecord {
+  std::string name;
+  Revision revision;
+  // Grows by one with every move; 0 when the store is new, and for a label that does not exist yet.
+  // The API's etag.
+  int64_t generation = 0;
+};
+
+// Moves a label, if its generation is still `expected_generation` where that is given.
+struct LabelMove {
+  std::string name;
+  Revision to;
+  std::optional<int64_t> expected_generation;
+};
+
+// One line of the audit trail; append only.
+struct AuditRecord {
+  std::string actor;
+  // "promote", "rollback", "reject", ...
+  std::string verb;
+  std::string label;
+  Revision from;
+  Revision to;
+  std::string reason;
+  int64_t time_us = 0;
+};
+
+// Everything that one step makes true, all at once.
+struct StoreStep {
+  // A new revision. Its number must be LatestRevision().Next().
+  std::optional<RevisionRecord> revision;
+  // Its factors: there for every new revision but a rejected one, which has none. Each layer comes
+  // once.
+  std::optional<RevisionFactors> factors;
+  // The new state of an existing ledger entry. Its sequence stays what AppendLedger gave; kDurable
+  // is never entered again.
+  std::optional<LedgerEntry> ledger;
+  std::optional<LabelMove> label;
+  std::optional<AuditRecord> audit;
+};
+
+bool operator==(const StoreIdentity& a, const StoreIdentity& b);
+bool operator==(const EditVerdict& a, const EditVerdict& b);
+bool operator==(const GateThresholds& a, const GateThresholds& b);
+bool operator==(const GateVerdict& a, const GateVerdict& b);
+bool operator==(const LedgerEntry& a, const LedgerEntry& b);
+bool operator==(const LayerFactors& a, const LayerFactors& b);
+bool operator==(const RevisionFactors& a, const RevisionFactors& b);
+bool operator==(const LayerNorm& a, const LayerNorm& b);
+bool operator==(const RevisionRecord& a, const RevisionRecord& b);
+bool operator==(const LabelRecord& a, const LabelRecord& b);
+bool operator==(const AuditRecord& a, const AuditRecord& b);
+
+}  // namespace amend
+
+#endif  // AMEND_STORAGE_RECORDS_H_

@@ -1,0 +1,140 @@
+#include "storage/step_rules.h"
+
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using absl::StatusCode;
+using testing::AllOf;
+using testing::HasSubstr;
+
+StoreStep NewRevision(int64_t revision, int64_t parent,
+                      RevisionState state = RevisionState::kValidated) {
+  StoreStep step;
+  step.revision.emplace();
+  step.revision->revision = Revision(revision);
+  step.revision->parent = Revision(parent);
+  step.revision->state = state;
+  if (state != RevisionState::kRejected) step.factors.emplace();
+  return step;
+}
+
+StepFacts Latest(int64_t latest) {
+  StepFacts facts;
+  facts.latest = Revision(latest);
+  return facts;
+}
+
+TEST(CheckStep, RefusesAnEmptyStep) {
+  EXPECT_THAT(CheckStep(StoreStep(), Latest(0)), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckStep, RefusesARevisionThatLeavesAGap) {
+  EXPECT_THAT(CheckStep(NewRevision(7, 4), Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("revision 7"), HasSubstr("latest revision 5"))));
+}
+
+TEST(CheckStep, RefusesARevisionThatExists) {
+  EXPECT_THAT(CheckStep(NewRevision(5, 4), Latest(5)), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckStep, RefusesAParentThatDoesNotExist) {
+  EXPECT_THAT(CheckStep(NewRevision(6, 6), Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("parent 6")));
+  EXPECT_THAT(CheckStep(NewRevision(6, -1), Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("parent -1")));
+}
+
+TEST(CheckStep, RefusesFactorsOfARejectedRevision) {
+  StoreStep step = NewRevision(1, 0, RevisionState::kRejected);
+  EXPECT_THAT(CheckStep(step, Latest(0)), IsOk());
+  step.factors.emplace();
+  EXPECT_THAT(CheckStep(step, Latest(0)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("comes with factors")));
+}
+
+TEST(CheckStep, RefusesAValidatedRevisionWithoutFactors) {
+  StoreStep step = NewRevision(1, 0);
+  step.factors.reset();
+  EXPECT_THAT(CheckStep(step, Latest(0)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("without factors")));
+}
+
+TEST(CheckStep, RefusesFactorsWithoutARevision) {
+  StoreStep step;
+  step.factors.emplace();
+  EXPECT_THAT(CheckStep(step, Latest(0)), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckStep, RefusesALayerThatComesTwice) {
+  StoreStep step = NewRevision(1, 0);
+  step.factors->layers.resize(2);
+  EXPECT_THAT(CheckStep(step, Latest(0)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("layer 0 comes twice")));
+}
+
+TEST(CheckStep, RefusesAMatrixWhoseShapeIsNotItsSize) {
+  StoreStep step = NewRevision(1, 0);
+  step.factors->layers.resize(1);
+  step.factors->layers[0].v = {2, 3, {1, 2, 3, 4, 5}};
+  EXPECT_THAT(CheckStep(step, Latest(0)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("v is 2 x 3 but has 5 values")));
+}
+
+TEST(CheckStep, RefusesALedgerEntryThatIsNotStored) {
+  StoreStep step;
+  step.ledger.emplace();
+  step.ledger->key = {"session-\n", 3};
+  EXPECT_THAT(
+      CheckStep(step, Latest(0)),
+      StatusIs(StatusCode::kNotFound, AllOf(HasSubstr("\"session-\\n\""), HasSubstr("offset 3"))));
+}
+
+TEST(CheckStep, RefusesToMakeAFinishedBatchDurableAgain) {
+  StoreStep step;
+  step.ledger.emplace();
+  StepFacts facts = Latest(0);
+  facts.ledger_state = BatchState::kLive;
+  EXPECT_THAT(CheckStep(step, facts), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckStep, LetsALabelMoveToTheRevisionOfTheSameStep) {
+  StoreStep step = NewRevision(1, 0);
+  step.label = LabelMove{"live", Revision(1), std::nullopt};
+  EXPECT_THAT(CheckStep(step, Latest(0)), IsOk());
+}
+
+TEST(CheckStep, RefusesALabelToTheRejectedRevisionOfTheSameStep) {
+  StoreStep step = NewRevision(1, 0, RevisionState::kRejected);
+  step.label = LabelMove{"live", Revision(1), std::nullopt};
+  EXPECT_THAT(CheckStep(step, Latest(0)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("revision 1")));
+}
+
+TEST(CheckAppend, RefusesANegativeOffset) {
+  LedgerEntry entry;
+  entry.key = {"s", -1};
+  EXPECT_THAT(CheckAppend(entry, 0), StatusIs(StatusCode::kInvalidArgument, HasSubstr("-1")));
+}
+
+TEST(CheckAppend, RefusesAStateThatNeedsASolver) {
+  LedgerEntry entry;
+  entry.state = BatchState::kValidated;
+  EXPECT_THAT(CheckAppend(entry, 0), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckAppend, SaysWhichOffsetIsNext) {
+  LedgerEntry entry;
+  entry.key = {"s", 9};
+  EXPECT_THAT(CheckAppend(entry, 4),
+              StatusIs(StatusCode::kOutOfRange, AllOf(HasSubstr("offset 9"), HasSubstr("is 4"))));
+  EXPECT_THAT(CheckAppend(entry, 12), StatusIs(StatusCode::kAlreadyExists,
+                                               AllOf(HasSubstr("offset 9"), HasSubstr("is 12"))));
+}
+
+}  // namespace
+}  // namespace amend

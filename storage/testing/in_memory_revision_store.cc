@@ -1,0 +1,199 @@
+#include "storage/testing/in_memory_revision_store.h"
+
+#include <algorithm>
+
+#include "core/base/status_macros.h"
+#include "storage/step_rules.h"
+
+namespace amend {
+
+InMemoryRevisionStore::InMemoryRevisionStore() {
+  labels_[std::string(kLiveLabel)] = {std::string(kLiveLabel), kBaseRevision, 0};
+}
+
+void InMemoryRevisionStore::SetWriteStatus(const absl::Status& status) {
+  absl::MutexLock lock(&mu_);
+  write_status_ = status;
+}
+
+void InMemoryRevisionStore::SetReadFactorsStatus(Revision revision, const absl::Status& status) {
+  absl::MutexLock lock(&mu_);
+  read_factors_status_[revision] = status;
+}
+
+int64_t InMemoryRevisionStore::write_count() const {
+  absl::MutexLock lock(&mu_);
+  return write_count_;
+}
+
+std::optional<StoreIdentity> InMemoryRevisionStore::identity() const {
+  absl::MutexLock lock(&mu_);
+  return identity_;
+}
+
+absl::Status InMemoryRevisionStore::Initialize(const StoreIdentity& identity) {
+  absl::MutexLock lock(&mu_);
+  if (identity_) return AlreadyInitialized(*identity_);
+  AMEND_RETURN_IF_ERROR(write_status_);
+  identity_ = identity;
+  ++write_count_;
+  return absl::OkStatus();
+}
+
+int64_t InMemoryRevisionStore::NextOffsetLocked(absl::string_view session) const {
+  int64_t next = 0;
+  const BatchKey first{std::string(session), 0};
+  for (auto it = ledger_.lower_bound(first); it != ledger_.end(); ++it) {
+    if (it->first.session != session) break;
+    next = it->first.offset + 1;
+  }
+  return next;
+}
+
+absl::StatusOr<int64_t> InMemoryRevisionStore::AppendLedger(const LedgerEntry& entry) {
+  absl::MutexLock lock(&mu_);
+  AMEND_RETURN_IF_ERROR(CheckAppend(entry, NextOffsetLocked(entry.key.session)));
+  AMEND_RETURN_IF_ERROR(write_status_);
+  LedgerEntry stored = entry;
+  stored.sequence = static_cast<int64_t>(ledger_.size()) + 1;
+  ledger_[stored.key] = stored;
+  ++write_count_;
+  return stored.sequence;
+}
+
+absl::StatusOr<LedgerEntry> InMemoryRevisionStore::GetLedger(const BatchKey& key) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = ledger_.find(key);
+  if (it == ledger_.end()) return LedgerNotFound(key);
+  return it->second;
+}
+
+absl::StatusOr<int64_t> InMemoryRevisionStore::NextOffset(absl::string_view session) const {
+  absl::MutexLock lock(&mu_);
+  return NextOffsetLocked(session);
+}
+
+absl::StatusOr<std::vector<LedgerEntry>> InMemoryRevisionStore::ListLedger(
+    absl::string_view session, int64_t first_offset, int limit) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<LedgerEntry> entries;
+  const BatchKey first{std::string(session), first_offset};
+  for (auto it = ledger_.lower_bound(first); it != ledger_.end(); ++it) {
+    if (it->first.session != session || static_cast<int>(entries.size()) >= limit) break;
+    entries.push_back(it->second);
+  }
+  return entries;
+}
+
+absl::StatusOr<std::vector<LedgerEntry>> InMemoryRevisionStore::PendingBatches() const {
+  absl::MutexLock lock(&mu_);
+  std::vector<LedgerEntry> entries;
+  for (const auto& [key, entry] : ledger_) {
+    if (!IsTerminal(entry.state)) entries.push_back(entry);
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const LedgerEntry& a, const LedgerEntry& b) { return a.sequence < b.sequence; });
+  return entries;
+}
+
+Revision InMemoryRevisionStore::LatestLocked() const {
+  return Revision(static_cast<int64_t>(records_.size()));
+}
+
+Revision InMemoryRevisionStore::LatestRevision() const {
+  absl::MutexLock lock(&mu_);
+  return LatestLocked();
+}
+
+absl::StatusOr<RevisionRecord> InMemoryRevisionStore::GetRevision(Revision revision) const {
+  absl::MutexLock lock(&mu_);
+  if (revision <= kBaseRevision || revision > LatestLocked()) {
+    return RevisionNotFound(revision, LatestLocked());
+  }
+  return records_[revision.value() - 1];
+}
+
+absl::StatusOr<std::vector<RevisionRecord>> InMemoryRevisionStore::ListRevisions(Revision before,
+                                                                                 int limit) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<RevisionRecord> records;
+  int64_t revision = std::min(before.value() - 1, LatestLocked().value());
+  for (; revision > 0 && static_cast<int>(records.size()) < limit; --revision) {
+    records.push_back(records_[revision - 1]);
+  }
+  return records;
+}
+
+absl::StatusOr<RevisionFactors> InMemoryRevisionStore::ReadFactors(Revision revision) const {
+  absl::MutexLock lock(&mu_);
+  const auto status = read_factors_status_.find(revision);
+  if (status != read_factors_status_.end()) AMEND_RETURN_IF_ERROR(status->second);
+  const auto it = factors_.find(revision);
+  if (it == factors_.end()) return FactorsNotFound(revision);
+  return it->second;
+}
+
+absl::StatusOr<LabelRecord> InMemoryRevisionStore::GetLabel(absl::string_view name) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = labels_.find(std::string(name));
+  if (it == labels_.end()) return LabelNotFound(name);
+  return it->second;
+}
+
+absl::StatusOr<std::vector<LabelRecord>> InMemoryRevisionStore::ListLabels() const {
+  absl::MutexLock lock(&mu_);
+  std::vector<LabelRecord> labels;
+  for (const auto& [name, label] : labels_) labels.push_back(label);
+  return labels;
+}
+
+absl::Status InMemoryRevisionStore::CheckLocked(const StoreStep& step) const {
+  StepFacts facts;
+  facts.latest = LatestLocked();
+  if (step.ledger) {
+    const auto it = ledger_.find(step.ledger->key);
+    if (it != ledger_.end()) facts.ledger_state = it->second.state;
+  }
+  if (step.label) {
+    const auto it = labels_.find(step.label->name);
+    if (it != labels_.end()) facts.label_generation = it->second.generation;
+    const Revision to = step.label->to;
+    if (to > kBaseRevision && to <= facts.latest) {
+      facts.label_target_state = records_[to.value() - 1].state;
+    }
+  }
+  return CheckStep(step, facts);
+}
+
+absl::Status InMemoryRevisionStore::Commit(const StoreStep& step) {
+  absl::MutexLock lock(&mu_);
+  AMEND_RETURN_IF_ERROR(CheckLocked(step));
+  AMEND_RETURN_IF_ERROR(write_status_);
+  if (step.revision) records_.push_back(*step.revision);
+  if (step.factors) factors_[step.revision->revision] = *step.factors;
+  if (step.ledger) {
+    LedgerEntry& stored = ledger_[step.ledger->key];
+    const int64_t sequence = stored.sequence;
+    stored = *step.ledger;
+    stored.sequence = sequence;
+  }
+  if (step.label) {
+    LabelRecord& label = labels_[step.label->name];
+    label = {step.label->name, step.label->to, label.generation + 1};
+  }
+  if (step.audit) audit_.push_back(*step.audit);
+  ++write_count_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<AuditRecord>> InMemoryRevisionStore::ListAudit(int limit) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<AuditRecord> records;
+  for (auto it = audit_.rbegin(); it != audit_.rend(); ++it) {
+    if (static_cast<int>(records.size()) >= limit) break;
+    records.push_back(*it);
+  }
+  return records;
+}
+
+}  // namespace amend
