@@ -6,7 +6,8 @@
 
 namespace amend {
 
-// A row-major float32 matrix without a tensor library: what storage keeps. values.size() == rows * cols.
+// A row-major float32 matrix without a tensor library: what storage keeps. values.size() == rows *
+// cols.
 struct Matrix {
   int64_t rows = 0;
   int64_t cols = 0;
