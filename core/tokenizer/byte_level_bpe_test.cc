@@ -76,6 +76,12 @@ TEST(ByteLevelBpeTest, PairThatIsGoneDoesNotMerge) {
               ElementsAre('a', 257));
 }
 
+TEST(ByteLevelBpeTest, PairThatIsGoneGivesItsPriorityToNoOther) {
+  // At the turn of "ab" there is "a", "bc" in its place, which must wait behind "bcd".
+  EXPECT_THAT(Encode(WithMerges({{"b", "c"}, {"a", "b"}, {"bc", "d"}, {"a", "bc"}}), "abcd"),
+              ElementsAre('a', 258));
+}
+
 TEST(ByteLevelBpeTest, NothingMergesAcrossWords) {
   EXPECT_THAT(Encode(WithMerges({{"a", "1"}}), "a1"), ElementsAre('a', '1'));
 }
