@@ -1,0 +1,88 @@
+#include "server/errors.h"
+
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using testing::HasSubstr;
+
+template <typename T>
+T DetailOf(const google::rpc::Status& status) {
+  T out;
+  for (const auto& detail : status.details()) {
+    if (detail.Is<T>()) detail.UnpackTo(&out);
+  }
+  return out;
+}
+
+TEST(ErrorsTest, ReasonAndMetadataReachTheWire) {
+  const absl::Status status = WithReason(absl::AbortedError("base revision 7, live is 9"),
+                                         "LIVE_CHANGED", {{"expected", "7"}, {"actual", "9"}});
+  const google::rpc::Status rpc = ToRpcStatus(status);
+  EXPECT_EQ(rpc.code(), 10);
+  EXPECT_EQ(rpc.message(), "base revision 7, live is 9");
+  const auto info = DetailOf<google::rpc::ErrorInfo>(rpc);
+  EXPECT_EQ(info.reason(), "LIVE_CHANGED");
+  EXPECT_EQ(info.domain(), "amend");
+  EXPECT_EQ(info.metadata().at("expected"), "7");
+  EXPECT_EQ(info.metadata().at("actual"), "9");
+}
+
+TEST(ErrorsTest, ReasonOfReadsWhatWithReasonWrote) {
+  EXPECT_EQ(ReasonOf(WithReason(absl::InternalError("x"), "QUEUE_FULL")), "QUEUE_FULL");
+  EXPECT_EQ(ReasonOf(absl::InternalError("x")), "");
+}
+
+TEST(ErrorsTest, CodeNameIsTheReasonOfAStatusWithoutOne) {
+  const auto info =
+      DetailOf<google::rpc::ErrorInfo>(ToRpcStatus(absl::NotFoundError("revision 9")));
+  EXPECT_EQ(info.reason(), "NOT_FOUND");
+  EXPECT_EQ(info.domain(), "amend");
+}
+
+TEST(ErrorsTest, RetryDelayKeepsItsFraction) {
+  const auto retry = DetailOf<google::rpc::RetryInfo>(
+      ToRpcStatus(WithRetryDelay(absl::ResourceExhaustedError("full"), absl::Milliseconds(1500))));
+  EXPECT_EQ(retry.retry_delay().seconds(), 1);
+  EXPECT_EQ(retry.retry_delay().nanos(), 500000000);
+}
+
+TEST(ErrorsTest, FieldViolationsKeepOrderAndPath) {
+  const auto bad = DetailOf<google::rpc::BadRequest>(ToRpcStatus(WithFieldViolations(
+      absl::InvalidArgumentError("bad"), {{"batch.edits[3].subject", "a"}, {"session", "b"}})));
+  ASSERT_EQ(bad.field_violations_size(), 2);
+  EXPECT_EQ(bad.field_violations(0).field(), "batch.edits[3].subject");
+  EXPECT_EQ(bad.field_violations(1).description(), "b");
+}
+
+TEST(ErrorsTest, GrpcStatusCarriesTheDetails) {
+  const grpc::Status status =
+      ToGrpcStatus(WithReason(absl::UnavailableError("draining"), "DRAINING"));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.error_message(), "draining");
+  google::rpc::Status rpc;
+  ASSERT_TRUE(rpc.ParseFromString(status.error_details()));
+  EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(rpc).reason(), "DRAINING");
+}
+
+TEST(ErrorsTest, OkStaysOkWithoutDetails) {
+  EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
+  EXPECT_EQ(ToRpcStatus(absl::OkStatus()).details_size(), 0);
+}
+
+TEST(ErrorsTest, BytesThatAreNotUtf8AreWrittenAsEscapes) {
+  const google::rpc::Status rpc = ToRpcStatus(absl::InvalidArgumentError("subject \"\xff\""));
+  EXPECT_THAT(rpc.message(), HasSubstr("\\xff"));
+  google::rpc::Status parsed;
+  EXPECT_TRUE(parsed.ParseFromString(rpc.SerializeAsString()));
+}
+
+TEST(ErrorsTest, Utf8StaysAsItIs) {
+  EXPECT_EQ(ToRpcStatus(absl::InvalidArgumentError("Zürich")).message(), "Zürich");
+}
+
+}  // namespace
+}  // namespace amend
