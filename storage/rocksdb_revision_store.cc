@@ -1,0 +1,626 @@
+#include "storage/rocksdb_revision_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/db.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/write_batch.h"
+#include "storage/key_encoding.h"
+#include "storage/rocksdb_status.h"
+#include "storage/step_rules.h"
+
+namespace amend {
+namespace {
+
+constexpr absl::string_view kFormatKey = "format_version";
+constexpr absl::string_view kIdentityKey = "identity";
+constexpr absl::string_view kSequenceKey = "last_sequence";
+
+constexpr uint64_t kMinBlobBytes = 16 << 10;
+// What a start reads back from the log at most, roughly.
+constexpr uint64_t kMaxWalBytes = 64 << 20;
+constexpr size_t kBlockCacheBytes = 16 << 20;
+constexpr size_t kMaxInfoLogBytes = 1 << 20;
+
+rocksdb::Slice ToSlice(absl::string_view bytes) {
+  return rocksdb::Slice(bytes.data(), bytes.size());
+}
+absl::string_view ToView(const rocksdb::Slice& slice) {
+  return absl::string_view(slice.data(), slice.size());
+}
+
+rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
+  rocksdb::DBOptions options;
+  if (env != nullptr) options.env = env;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.paranoid_checks = true;
+  // A record that was not acknowledged may end in the middle of the log's last bytes; any other
+  // damage is an error. The default would drop everything behind it, acknowledged or not.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  // A start replays the log and leaves it, rather than writing it all again.
+  options.avoid_flush_during_recovery = true;
+  options.max_total_wal_size = kMaxWalBytes;
+  options.skip_stats_update_on_db_open = true;
+  options.keep_log_file_num = 2;
+  options.max_log_file_size = kMaxInfoLogBytes;
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions MakeFamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
+                                               bool blobs) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.checksum = rocksdb::kXXH3;
+  rocksdb::ColumnFamilyOptions options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.compression = rocksdb::kNoCompression;
+  options.force_consistency_checks = true;
+  options.enable_blob_files = blobs;
+  options.min_blob_size = kMinBlobBytes;
+  return options;
+}
+
+rocksdb::ReadOptions CheckedRead() {
+  rocksdb::ReadOptions options;
+  options.verify_checksums = true;
+  return options;
+}
+
+absl::Status CheckDirectory(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (path.empty()) return absl::InvalidArgumentError("the path of the store is empty");
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status) && !fs::is_directory(status)) {
+    return absl::FailedPreconditionError(absl::StrCat("store ", path, " is not a directory"));
+  }
+  fs::create_directories(path, error);
+  if (error) {
+    const bool denied = error == std::errc::permission_denied;
+    return absl::Status(
+        denied ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("store ", path, " cannot be made: ", error.message()));
+  }
+  if (access(path.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return absl::PermissionDeniedError(absl::StrCat("store ", path, " cannot be written"));
+  }
+  if (fs::exists(fs::path(path) / "CURRENT", error)) return absl::OkStatus();
+  // RocksDB would make a new database here. It makes CURRENT before all others of these files.
+  for (const auto& file : fs::directory_iterator(path, error)) {
+    const std::string extension = file.path().extension().string();
+    if (extension == ".sst" || extension == ".blob" || extension == ".log") {
+      return absl::DataLossError(absl::StrCat("store ", path, " has ",
+                                              file.path().filename().string(),
+                                              " but its file CURRENT is missing"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct RocksDbRevisionStore::Plan {
+  rocksdb::WriteBatch batch;
+  // Of the batch that is no longer pending; 0 for none.
+  int64_t finished_sequence = 0;
+};
+
+absl::string_view RocksDbRevisionStore::NameOf(ColumnFamily family) {
+  constexpr std::array<absl::string_view, kCount> kNames = {
+      "meta", "revisions", "factors", "ledger", "pending", "labels", "audit"};
+  return kNames[family];
+}
+
+absl::StatusOr<std::unique_ptr<RevisionStore>> RocksDbRevisionStore::Open(const Options& options) {
+  AMEND_RETURN_IF_ERROR(CheckDirectory(options.path));
+  std::unique_ptr<RocksDbRevisionStore> store(new RocksDbRevisionStore(options));
+  AMEND_RETURN_IF_ERROR(store->OpenDb());
+  AMEND_RETURN_IF_ERROR(store->CheckFormat());
+  AMEND_RETURN_IF_ERROR(store->LoadState());
+  return store;
+}
+
+RocksDbRevisionStore::RocksDbRevisionStore(const Options& options) : options_(options) {}
+
+RocksDbRevisionStore::~RocksDbRevisionStore() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
+  db_->Close();
+}
+
+absl::Status RocksDbRevisionStore::OpenDb() {
+  const rocksdb::DBOptions db_options = MakeDbOptions(options_.env);
+  const auto cache = rocksdb::NewLRUCache(kBlockCacheBytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  std::vector<std::string> ours = {rocksdb::kDefaultColumnFamilyName};
+  for (int i = 0; i < kCount; ++i) {
+    const auto family = static_cast<ColumnFamily>(i);
+    ours.emplace_back(NameOf(family));
+    families.emplace_back(ours.back(), MakeFamilyOptions(cache, family == kFactors));
+  }
+  families.emplace_back(rocksdb::kDefaultColumnFamilyName, MakeFamilyOptions(cache, false));
+  // RocksDB wants every family named, those of a newer format too.
+  std::vector<std::string> on_disk;
+  if (std::filesystem::exists(std::filesystem::path(options_.path) / "CURRENT")) {
+    const rocksdb::Status listed =
+        rocksdb::DB::ListColumnFamilies(db_options, options_.path, &on_disk);
+    AMEND_RETURN_IF_ERROR(TranslateStatus(listed, absl::StrCat("open store ", options_.path)));
+  }
+  for (const std::string& name : on_disk) {
+    if (std::find(ours.begin(), ours.end(), name) == ours.end()) {
+      families.emplace_back(name, MakeFamilyOptions(cache, false));
+    }
+  }
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(db_options, options_.path, families, &handles_, &db);
+  db_.reset(db);
+  if (IsLockHeld(opened)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("store ", options_.path, " is in use by another process"));
+  }
+  return TranslateStatus(opened, absl::StrCat("open store ", options_.path));
+}
+
+absl::Status RocksDbRevisionStore::CheckFormat() {
+  AMEND_ASSIGN_OR_RETURN(const auto value, Get(kMeta, kFormatKey));
+  const ValueAddress address{NameOf(kMeta), kFormatKey};
+  if (value.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(const int64_t version, DecodeCounter(address, *value));
+    if (version == kStorageFormatVersion) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat("store ", options_.path, " has format version ", version,
+                     "; this program reads version ", kStorageFormatVersion));
+  }
+  for (int i = 0; i < kCount; ++i) {
+    const auto family = static_cast<ColumnFamily>(i);
+    const auto iterator = NewIterator(family);
+    iterator->SeekToFirst();
+    AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, family));
+    if (iterator->Valid()) {
+      return absl::DataLossError(absl::StrCat("store ", options_.path, " has records in ",
+                                              NameOf(family), " but no ",
+                                              KeyName(address.column_family, address.key)));
+    }
+  }
+  rocksdb::WriteBatch batch;
+  Put(kMeta, kFormatKey, EncodeCounter(address, kStorageFormatVersion), &batch);
+  absl::MutexLock lock(&write_mu_);
+  return Write("write the format version", &batch);
+}
+
+absl::Status RocksDbRevisionStore::LoadState() {
+  absl::MutexLock write_lock(&write_mu_);
+  absl::MutexLock lock(&mu_);
+  AMEND_ASSIGN_OR_RETURN(const auto identity, Get(kMeta, kIdentityKey));
+  if (identity.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(identity_, DecodeIdentity({NameOf(kMeta), kIdentityKey}, *identity));
+  }
+  AMEND_ASSIGN_OR_RETURN(const auto sequence, Get(kMeta, kSequenceKey));
+  if (sequence.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(last_sequence_, DecodeCounter({NameOf(kMeta), kSequenceKey}, *sequence));
+  }
+  AMEND_ASSIGN_OR_RETURN(const int64_t latest, LastNumber(kRevisions));
+  latest_ = Revision(latest);
+  AMEND_ASSIGN_OR_RETURN(last_audit_, LastNumber(kAudit));
+  const auto iterator = NewIterator(kPending);
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
+    const ValueAddress address{NameOf(kPending), ToView(iterator->key())};
+    AMEND_ASSIGN_OR_RETURN(const int64_t number, DecodeNumberKey(address.key));
+    AMEND_ASSIGN_OR_RETURN(const auto key, UnsealValue(address, ToView(iterator->value())));
+    AMEND_ASSIGN_OR_RETURN(pending_[number], DecodeLedgerKey(key));
+  }
+  return IteratorStatus(*iterator, kPending);
+}
+
+std::string RocksDbRevisionStore::Doing(absl::string_view verb, ColumnFamily family,
+                                        absl::string_view key) const {
+  return absl::StrCat(verb, " ", KeyName(NameOf(family), key), " of store ", options_.path);
+}
+
+absl::StatusOr<std::optional<std::string>> RocksDbRevisionStore::Get(ColumnFamily family,
+                                                                     absl::string_view key) const {
+  std::string value;
+  const rocksdb::Status status = db_->Get(CheckedRead(), handles_[family], ToSlice(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>();
+  if (!status.ok()) return TranslateStatus(status, Doing("read", family, key));
+  return std::optional<std::string>(std::move(value));
+}
+
+std::unique_ptr<rocksdb::Iterator> RocksDbRevisionStore::NewIterator(ColumnFamily family) const {
+  return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(CheckedRead(), handles_[family]));
+}
+
+absl::Status RocksDbRevisionStore::IteratorStatus(const rocksdb::Iterator& iterator,
+                                                  ColumnFamily family) const {
+  if (iterator.status().ok()) return absl::OkStatus();
+  return TranslateStatus(iterator.status(),
+                         absl::StrCat("scan ", NameOf(family), " of store ", options_.path));
+}
+
+absl::StatusOr<int64_t> RocksDbRevisionStore::LastNumber(ColumnFamily family) const {
+  const auto iterator = NewIterator(family);
+  iterator->SeekToLast();
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, family));
+  if (!iterator->Valid()) return 0;
+  return DecodeNumberKey(ToView(iterator->key()));
+}
+
+void RocksDbRevisionStore::Put(ColumnFamily family, absl::string_view key, absl::string_view value,
+                               rocksdb::WriteBatch* batch) const {
+  batch->Put(handles_[family], ToSlice(key), ToSlice(value));
+}
+
+absl::Status RocksDbRevisionStore::Write(absl::string_view doing, rocksdb::WriteBatch* batch) {
+  const std::string what = absl::StrCat(doing, " to store ", options_.path);
+  if (!last_write_.ok()) {
+    const rocksdb::Status resumed = db_->Resume();
+    // RocksDB is waiting for space by itself: still the same error.
+    if (resumed.IsBusy()) return last_write_;
+    AMEND_RETURN_IF_ERROR(TranslateStatus(resumed, what));
+  }
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  const auto start = std::chrono::steady_clock::now();
+  const rocksdb::Status status = db_->Write(options, batch);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  last_write_ = TranslateStatus(status, what);
+  if (options_.observer != nullptr) options_.observer->OnSync(elapsed.count(), status.ok());
+  return last_write_;
+}
+
+std::optional<StoreIdentity> RocksDbRevisionStore::identity() const {
+  absl::MutexLock lock(&mu_);
+  return identity_;
+}
+
+absl::Status RocksDbRevisionStore::Initialize(const StoreIdentity& identity) {
+  absl::MutexLock write_lock(&write_mu_);
+  {
+    absl::MutexLock lock(&mu_);
+    if (identity_) return AlreadyInitialized(*identity_);
+  }
+  rocksdb::WriteBatch batch;
+  Put(kMeta, kIdentityKey, EncodeIdentity({NameOf(kMeta), kIdentityKey}, identity), &batch);
+  AMEND_RETURN_IF_ERROR(Write("write the identity", &batch));
+  absl::MutexLock lock(&mu_);
+  identity_ = identity;
+  return absl::OkStatus();
+}
+
+void RocksDbRevisionStore::PlanLedger(const LedgerEntry& entry, int64_t sequence,
+                                      rocksdb::WriteBatch* batch) const {
+  const std::string key = EncodeLedgerKey(entry.key);
+  const std::string pending_key = EncodeNumberKey(sequence);
+  LedgerEntry stored = entry;
+  stored.sequence = sequence;
+  Put(kLedger, key, EncodeLedgerEntry({NameOf(kLedger), key}, stored), batch);
+  if (IsTerminal(entry.state)) {
+    batch->Delete(handles_[kPending], pending_key);
+  } else {
+    Put(kPending, pending_key, SealValue({NameOf(kPending), pending_key}, key), batch);
+  }
+}
+
+absl::StatusOr<int64_t> RocksDbRevisionStore::AppendLedger(const LedgerEntry& entry) {
+  absl::MutexLock write_lock(&write_mu_);
+  AMEND_ASSIGN_OR_RETURN(const int64_t next_offset, NextOffset(entry.key.session));
+  AMEND_RETURN_IF_ERROR(CheckAppend(entry, next_offset));
+  const int64_t sequence = last_sequence_ + 1;
+  rocksdb::WriteBatch batch;
+  PlanLedger(entry, sequence, &batch);
+  Put(kMeta, kSequenceKey, EncodeCounter({NameOf(kMeta), kSequenceKey}, sequence), &batch);
+  AMEND_RETURN_IF_ERROR(
+      Write(absl::StrCat("write ", KeyName("ledger", EncodeLedgerKey(entry.key))), &batch));
+  last_sequence_ = sequence;
+  absl::MutexLock lock(&mu_);
+  if (!IsTerminal(entry.state)) pending_[sequence] = entry.key;
+  return sequence;
+}
+
+absl::StatusOr<std::optional<LedgerEntry>> RocksDbRevisionStore::FindLedger(
+    const BatchKey& batch_key) const {
+  const std::string key = EncodeLedgerKey(batch_key);
+  AMEND_ASSIGN_OR_RETURN(const auto value, Get(kLedger, key));
+  if (!value.has_value()) return std::optional<LedgerEntry>();
+  AMEND_ASSIGN_OR_RETURN(auto entry, DecodeLedgerEntry({NameOf(kLedger), key}, *value));
+  return std::optional<LedgerEntry>(std::move(entry));
+}
+
+absl::StatusOr<LedgerEntry> RocksDbRevisionStore::GetLedger(const BatchKey& key) const {
+  if (key.offset < 0) return LedgerNotFound(key);
+  AMEND_ASSIGN_OR_RETURN(auto entry, FindLedger(key));
+  if (!entry.has_value()) return LedgerNotFound(key);
+  return *std::move(entry);
+}
+
+absl::StatusOr<int64_t> RocksDbRevisionStore::NextOffset(absl::string_view session) const {
+  const std::string last = EncodeLedgerKey({std::string(session), INT64_MAX});
+  const auto iterator = NewIterator(kLedger);
+  iterator->SeekForPrev(last);
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kLedger));
+  if (!iterator->Valid()) return 0;
+  const absl::string_view key = ToView(iterator->key());
+  if (!absl::StartsWith(key, EncodeSessionPrefix(session))) return 0;
+  AMEND_ASSIGN_OR_RETURN(const BatchKey found, DecodeLedgerKey(key));
+  return found.offset + 1;
+}
+
+absl::StatusOr<std::vector<LedgerEntry>> RocksDbRevisionStore::ListLedger(absl::string_view session,
+                                                                          int64_t first_offset,
+                                                                          int limit) const {
+  std::vector<LedgerEntry> entries;
+  const std::string prefix = EncodeSessionPrefix(session);
+  const auto iterator = NewIterator(kLedger);
+  int64_t expected = std::max<int64_t>(first_offset, 0);
+  iterator->Seek(EncodeLedgerKey({std::string(session), expected}));
+  for (; iterator->Valid() && static_cast<int>(entries.size()) < limit; iterator->Next()) {
+    const ValueAddress address{NameOf(kLedger), ToView(iterator->key())};
+    if (!absl::StartsWith(address.key, prefix)) break;
+    AMEND_ASSIGN_OR_RETURN(auto entry, DecodeLedgerEntry(address, ToView(iterator->value())));
+    if (entry.key.offset != expected) {
+      const std::string missing = EncodeLedgerKey({std::string(session), expected});
+      return absl::DataLossError(absl::StrCat(Doing("read", kLedger, missing),
+                                              ": it is missing but offset ", entry.key.offset,
+                                              " is there"));
+    }
+    ++expected;
+    entries.push_back(std::move(entry));
+  }
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kLedger));
+  return entries;
+}
+
+absl::StatusOr<std::vector<LedgerEntry>> RocksDbRevisionStore::PendingBatches() const {
+  std::vector<BatchKey> keys;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [sequence, key] : pending_) keys.push_back(key);
+  }
+  std::vector<LedgerEntry> entries;
+  for (const BatchKey& key : keys) {
+    AMEND_ASSIGN_OR_RETURN(auto entry, FindLedger(key));
+    if (!entry.has_value()) {
+      return absl::DataLossError(absl::StrCat(Doing("read", kLedger, EncodeLedgerKey(key)),
+                                              ": it is missing but pending"));
+    }
+    // A step that finished it may have come in between.
+    if (!IsTerminal(entry->state)) entries.push_back(*std::move(entry));
+  }
+  return entries;
+}
+
+Revision RocksDbRevisionStore::LatestRevision() const {
+  absl::MutexLock lock(&mu_);
+  return latest_;
+}
+
+absl::StatusOr<std::optional<StoredRevision>> RocksDbRevisionStore::FindRevision(
+    Revision revision) const {
+  if (revision <= kBaseRevision) return std::optional<StoredRevision>();
+  // Before reading: what is missing then was missing when `latest` was true.
+  const Revision latest = LatestRevision();
+  const std::string key = EncodeNumberKey(revision.value());
+  AMEND_ASSIGN_OR_RETURN(const auto value, Get(kRevisions, key));
+  if (value.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(auto found, DecodeRevision({NameOf(kRevisions), key}, *value));
+    return std::optional<StoredRevision>(std::move(found));
+  }
+  if (revision <= latest) {
+    return absl::DataLossError(absl::StrCat(Doing("read", kRevisions, key),
+                                            ": it is missing but the latest revision is ",
+                                            latest.value()));
+  }
+  return std::optional<StoredRevision>();
+}
+
+absl::StatusOr<RevisionRecord> RocksDbRevisionStore::GetRevision(Revision revision) const {
+  AMEND_ASSIGN_OR_RETURN(auto found, FindRevision(revision));
+  if (!found.has_value()) return RevisionNotFound(revision, LatestRevision());
+  return std::move(found->record);
+}
+
+absl::StatusOr<std::vector<RevisionRecord>> RocksDbRevisionStore::ListRevisions(Revision before,
+                                                                                int limit) const {
+  std::vector<RevisionRecord> records;
+  if (before <= kBaseRevision) return records;
+  const auto iterator = NewIterator(kRevisions);
+  iterator->SeekForPrev(EncodeNumberKey(before.value() - 1));
+  for (; iterator->Valid() && static_cast<int>(records.size()) < limit; iterator->Prev()) {
+    const ValueAddress address{NameOf(kRevisions), ToView(iterator->key())};
+    AMEND_ASSIGN_OR_RETURN(auto found, DecodeRevision(address, ToView(iterator->value())));
+    if (!records.empty() && found.record.revision.Next() != records.back().revision) {
+      return absl::DataLossError(
+          absl::StrCat("store ", options_.path, " has revisions ", found.record.revision.value(),
+                       " and ", records.back().revision.value(), " but none in between"));
+    }
+    records.push_back(std::move(found.record));
+  }
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kRevisions));
+  return records;
+}
+
+absl::StatusOr<Matrix> RocksDbRevisionStore::ReadBlob(Revision revision,
+                                                      const BlobReference& blob) const {
+  const std::string key = EncodeFactorKey({revision, blob.layer, blob.part});
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status = db_->Get(CheckedRead(), handles_[kFactors], key, &value);
+  if (status.IsNotFound()) {
+    return absl::DataLossError(absl::StrCat(Doing("read", kFactors, key), ": it is missing"));
+  }
+  AMEND_RETURN_IF_ERROR(TranslateStatus(status, Doing("read", kFactors, key)));
+  const std::string found = SealDigest(ToView(value));
+  if (found != blob.digest) {
+    return absl::DataLossError(absl::StrCat(Doing("read", kFactors, key), ": expected digest ",
+                                            absl::BytesToHexString(blob.digest), ", found ",
+                                            absl::BytesToHexString(found)));
+  }
+  return DecodeMatrix({NameOf(kFactors), key}, ToView(value));
+}
+
+absl::StatusOr<RevisionFactors> RocksDbRevisionStore::ReadFactors(Revision revision) const {
+  AMEND_ASSIGN_OR_RETURN(const auto found, FindRevision(revision));
+  if (!found.has_value() || !found->has_factors) return FactorsNotFound(revision);
+  RevisionFactors factors;
+  for (const BlobReference& blob : found->blobs) {
+    AMEND_ASSIGN_OR_RETURN(Matrix matrix, ReadBlob(revision, blob));
+    if (blob.part == FactorPart::kU) {
+      factors.layers.emplace_back();
+      factors.layers.back().layer = blob.layer;
+    }
+    if (factors.layers.empty() || factors.layers.back().layer != blob.layer) {
+      return absl::DataLossError(
+          absl::StrCat(Doing("read", kRevisions, EncodeNumberKey(revision.value())),
+                       ": no U before the other parts of layer ", blob.layer.value()));
+    }
+    LayerFactors& layer = factors.layers.back();
+    switch (blob.part) {
+      case FactorPart::kU:
+        layer.u = std::move(matrix);
+        break;
+      case FactorPart::kV:
+        layer.v = std::move(matrix);
+        break;
+      case FactorPart::kKeys:
+        layer.keys = std::move(matrix);
+        break;
+      case FactorPart::kActivations:
+        layer.activations = std::move(matrix.values);
+        break;
+    }
+  }
+  return factors;
+}
+
+absl::StatusOr<std::optional<LabelRecord>> RocksDbRevisionStore::FindLabel(
+    absl::string_view name) const {
+  AMEND_ASSIGN_OR_RETURN(const auto value, Get(kLabels, name));
+  if (value.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(auto label, DecodeLabel({NameOf(kLabels), name}, *value));
+    return std::optional<LabelRecord>(std::move(label));
+  }
+  if (name != kLiveLabel) return std::optional<LabelRecord>();
+  return std::optional<LabelRecord>(LabelRecord{std::string(name), kBaseRevision, 0});
+}
+
+absl::StatusOr<LabelRecord> RocksDbRevisionStore::GetLabel(absl::string_view name) const {
+  AMEND_ASSIGN_OR_RETURN(auto label, FindLabel(name));
+  if (!label.has_value()) return LabelNotFound(name);
+  return *std::move(label);
+}
+
+absl::StatusOr<std::vector<LabelRecord>> RocksDbRevisionStore::ListLabels() const {
+  std::vector<LabelRecord> labels;
+  const auto iterator = NewIterator(kLabels);
+  bool has_live = false;
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
+    const ValueAddress address{NameOf(kLabels), ToView(iterator->key())};
+    AMEND_ASSIGN_OR_RETURN(auto label, DecodeLabel(address, ToView(iterator->value())));
+    has_live = has_live || label.name == kLiveLabel;
+    labels.push_back(std::move(label));
+  }
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kLabels));
+  if (!has_live) labels.push_back({std::string(kLiveLabel), kBaseRevision, 0});
+  std::sort(labels.begin(), labels.end(),
+            [](const LabelRecord& a, const LabelRecord& b) { return a.name < b.name; });
+  return labels;
+}
+
+void RocksDbRevisionStore::PlanRevision(const StoreStep& step, rocksdb::WriteBatch* batch) const {
+  StoredRevision stored;
+  stored.record = *step.revision;
+  stored.has_factors = step.factors.has_value();
+  const auto put_blob = [&](LayerIndex layer, FactorPart part, const Matrix& matrix) {
+    const std::string key = EncodeFactorKey({stored.record.revision, layer, part});
+    const std::string value = EncodeMatrix({NameOf(kFactors), key}, matrix);
+    Put(kFactors, key, value, batch);
+    stored.blobs.push_back({layer, part, SealDigest(value), static_cast<int64_t>(value.size())});
+  };
+  if (step.factors) {
+    for (const LayerFactors& layer : step.factors->layers) {
+      put_blob(layer.layer, FactorPart::kU, layer.u);
+      put_blob(layer.layer, FactorPart::kV, layer.v);
+      put_blob(layer.layer, FactorPart::kKeys, layer.keys);
+      const auto count = static_cast<int64_t>(layer.activations.size());
+      put_blob(layer.layer, FactorPart::kActivations, Matrix{1, count, layer.activations});
+    }
+  }
+  const std::string key = EncodeNumberKey(stored.record.revision.value());
+  Put(kRevisions, key, EncodeRevision({NameOf(kRevisions), key}, stored), batch);
+}
+
+absl::Status RocksDbRevisionStore::PlanStep(const StoreStep& step, Plan* plan) const {
+  StepFacts facts;
+  facts.latest = LatestRevision();
+  int64_t sequence = 0;
+  if (step.ledger && step.ledger->key.offset >= 0) {
+    AMEND_ASSIGN_OR_RETURN(const auto stored, FindLedger(step.ledger->key));
+    if (stored.has_value()) {
+      facts.ledger_state = stored->state;
+      sequence = stored->sequence;
+    }
+  }
+  if (step.label) {
+    AMEND_ASSIGN_OR_RETURN(const auto label, FindLabel(step.label->name));
+    if (label.has_value()) facts.label_generation = label->generation;
+    AMEND_ASSIGN_OR_RETURN(const auto target, FindRevision(step.label->to));
+    if (target.has_value()) facts.label_target_state = target->record.state;
+  }
+  AMEND_RETURN_IF_ERROR(CheckStep(step, facts));
+  if (step.revision) PlanRevision(step, &plan->batch);
+  if (step.ledger) {
+    PlanLedger(*step.ledger, sequence, &plan->batch);
+    if (IsTerminal(step.ledger->state)) plan->finished_sequence = sequence;
+  }
+  if (step.label) {
+    const LabelRecord label{step.label->name, step.label->to, facts.label_generation + 1};
+    Put(kLabels, label.name, EncodeLabel({NameOf(kLabels), label.name}, label), &plan->batch);
+  }
+  if (step.audit) {
+    const std::string key = EncodeNumberKey(last_audit_ + 1);
+    Put(kAudit, key, EncodeAudit({NameOf(kAudit), key}, *step.audit), &plan->batch);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbRevisionStore::Commit(const StoreStep& step) {
+  absl::MutexLock write_lock(&write_mu_);
+  Plan plan;
+  AMEND_RETURN_IF_ERROR(PlanStep(step, &plan));
+  AMEND_RETURN_IF_ERROR(Write("write a step", &plan.batch));
+  if (step.audit) ++last_audit_;
+  absl::MutexLock lock(&mu_);
+  if (step.revision) latest_ = step.revision->revision;
+  if (plan.finished_sequence != 0) pending_.erase(plan.finished_sequence);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int limit) const {
+  std::vector<AuditRecord> records;
+  const auto iterator = NewIterator(kAudit);
+  iterator->SeekToLast();
+  for (; iterator->Valid() && static_cast<int>(records.size()) < limit; iterator->Prev()) {
+    const ValueAddress address{NameOf(kAudit), ToView(iterator->key())};
+    AMEND_ASSIGN_OR_RETURN(auto record, DecodeAudit(address, ToView(iterator->value())));
+    records.push_back(std::move(record));
+  }
+  AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kAudit));
+  return records;
+}
+
+}  // namespace amend

@@ -1,0 +1,140 @@
+#ifndef AMEND_STORAGE_ROCKSDB_REVISION_STORE_H_
+#define AMEND_STORAGE_ROCKSDB_REVISION_STORE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/record_codec.h"
+#include "storage/revision_store.h"
+
+namespace rocksdb {
+class ColumnFamilyHandle;
+class DB;
+class Env;
+class Iterator;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace amend {
+
+// Version of the format that docs/storage_format.md describes.
+inline constexpr int64_t kStorageFormatVersion = 1;
+
+// Learns of the store's writes. Called by writing threads, one call at a time; must be quick and
+// not call the store.
+class StoreObserver {
+ public:
+  virtual ~StoreObserver() = default;
+  // One synced write ended after `seconds`; `ok` when it is durable.
+  virtual void OnSync(double seconds, bool ok) = 0;
+};
+
+// The RevisionStore in a RocksDB directory. Thread-safe.
+//
+// One step is one synced WriteBatch. One process at a time has the directory open. Writers exclude
+// each other; readers wait for nobody. After a failed write each further write first tries to bring
+// RocksDB out of its read-only mode, so that a store whose disk was full goes on once there is
+// space. docs/storage_format.md says what is written.
+class RocksDbRevisionStore : public RevisionStore {
+ public:
+  struct Options {
+    // The directory; made, with its parents, when it is not there.
+    std::string path;
+    // Optional; outlives the store.
+    StoreObserver* observer = nullptr;
+    // For tests: the file system; null is the real one. Outlives the store.
+    rocksdb::Env* env = nullptr;
+  };
+
+  // Opens or creates a store. FAILED_PRECONDITION when another process has it open, when it was
+  // written in a newer format (naming both versions) or when the path is not a directory;
+  // PERMISSION_DENIED when it cannot be written; DATA_LOSS when it is damaged. All name the path.
+  static absl::StatusOr<std::unique_ptr<RevisionStore>> Open(const Options& options);
+
+  ~RocksDbRevisionStore() override;
+
+  std::optional<StoreIdentity> identity() const override;
+  absl::Status Initialize(const StoreIdentity& identity) override;
+  absl::StatusOr<int64_t> AppendLedger(const LedgerEntry& entry) override;
+  absl::StatusOr<LedgerEntry> GetLedger(const BatchKey& key) const override;
+  absl::StatusOr<int64_t> NextOffset(absl::string_view session) const override;
+  absl::StatusOr<std::vector<LedgerEntry>> ListLedger(absl::string_view session,
+                                                      int64_t first_offset,
+                                                      int limit) const override;
+  absl::StatusOr<std::vector<LedgerEntry>> PendingBatches() const override;
+  Revision LatestRevision() const override;
+  absl::StatusOr<RevisionRecord> GetRevision(Revision revision) const override;
+  absl::StatusOr<std::vector<RevisionRecord>> ListRevisions(Revision before,
+                                                            int limit) const override;
+  absl::StatusOr<RevisionFactors> ReadFactors(Revision revision) const override;
+  absl::StatusOr<LabelRecord> GetLabel(absl::string_view name) const override;
+  absl::StatusOr<std::vector<LabelRecord>> ListLabels() const override;
+  absl::Status Commit(const StoreStep& step) override;
+  absl::StatusOr<std::vector<AuditRecord>> ListAudit(int limit) const override;
+
+ private:
+  enum ColumnFamily { kMeta, kRevisions, kFactors, kLedger, kPending, kLabels, kAudit, kCount };
+
+  // What a step writes, and what is true in memory once it is written.
+  struct Plan;
+
+  explicit RocksDbRevisionStore(const Options& options);
+
+  absl::Status OpenDb();
+  // Checks the format version, or writes it into a new store.
+  absl::Status CheckFormat();
+  absl::Status LoadState();
+
+  static absl::string_view NameOf(ColumnFamily family);
+  std::string Doing(absl::string_view verb, ColumnFamily family, absl::string_view key) const;
+  // The stored bytes; absent when the key is not there.
+  absl::StatusOr<std::optional<std::string>> Get(ColumnFamily family, absl::string_view key) const;
+  std::unique_ptr<rocksdb::Iterator> NewIterator(ColumnFamily family) const;
+  absl::Status IteratorStatus(const rocksdb::Iterator& iterator, ColumnFamily family) const;
+  // The last number key of a column family; 0 when it is empty.
+  absl::StatusOr<int64_t> LastNumber(ColumnFamily family) const;
+  void Put(ColumnFamily family, absl::string_view key, absl::string_view value,
+           rocksdb::WriteBatch* batch) const;
+  absl::Status Write(absl::string_view doing, rocksdb::WriteBatch* batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
+
+  absl::StatusOr<std::optional<StoredRevision>> FindRevision(Revision revision) const;
+  absl::StatusOr<std::optional<LabelRecord>> FindLabel(absl::string_view name) const;
+  absl::StatusOr<std::optional<LedgerEntry>> FindLedger(const BatchKey& key) const;
+  absl::StatusOr<Matrix> ReadBlob(Revision revision, const BlobReference& blob) const;
+
+  absl::Status PlanStep(const StoreStep& step, Plan* plan) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
+  void PlanRevision(const StoreStep& step, rocksdb::WriteBatch* batch) const;
+  void PlanLedger(const LedgerEntry& entry, int64_t sequence, rocksdb::WriteBatch* batch) const;
+
+  const Options options_;
+  std::unique_ptr<rocksdb::DB> db_;
+  // Of every column family on disk; the first kCount are ours, in the order of the enum.
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+
+  // Held from reading what a write depends on until it is durable. Locked before mu_.
+  mutable absl::Mutex write_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  int64_t last_sequence_ ABSL_GUARDED_BY(write_mu_) = 0;
+  int64_t last_audit_ ABSL_GUARDED_BY(write_mu_) = 0;
+  absl::Status last_write_ ABSL_GUARDED_BY(write_mu_);
+
+  mutable absl::Mutex mu_;
+  std::optional<StoreIdentity> identity_ ABSL_GUARDED_BY(mu_);
+  Revision latest_ ABSL_GUARDED_BY(mu_);
+  // Sequence to key of all entries in state kDurable: the column family `pending`.
+  std::map<int64_t, BatchKey> pending_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace amend
+
+#endif  // AMEND_STORAGE_ROCKSDB_REVISION_STORE_H_
