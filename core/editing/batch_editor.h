@@ -1,0 +1,81 @@
+#ifndef AMEND_CORE_EDITING_BATCH_EDITOR_H_
+#define AMEND_CORE_EDITING_BATCH_EDITOR_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/base/types.h"
+#include "core/editing/edit.h"
+#include "core/editing/edit_settings.h"
+#include "core/editing/factors.h"
+#include "core/editing/hook_stack.h"
+#include "core/editing/key_covariance.h"
+#include "core/model/causal_lm.h"
+#include "core/tokenizer/tokenizer.h"
+
+namespace amend {
+
+enum class SolvePhase { kTargetValues, kLayerUpdates };
+
+// What one batch became.
+struct BatchSolution {
+  RevisionFactors factors;
+  // Per edit, in order.
+  std::vector<TargetReport> targets;
+};
+
+// The state that consecutive batches of one line share: per edited layer C = lambda * Cov + sum of k k' over all edits so far, fp64.
+// Not thread-safe; owned by the coordinator thread.
+class EditLine {
+ public:
+  ~EditLine();
+  // Adds the keys of a batch that is now part of the line.
+  absl::Status Append(const RevisionFactors& factors);
+
+ private:
+  friend class BatchEditor;
+  struct State;
+  explicit EditLine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Solves batches of edits (arXiv 2403.05330, algorithm 1): target values, then layer by layer keys, residuals and factors. Knows nothing
+// of revisions on disk or of RPCs. Thread-compatible: const, but one Solve at a time makes sense.
+class BatchEditor {
+ public:
+  struct Callbacks {
+    // Called between steps with what is done so far; `done` <= `total`.
+    std::function<void(SolvePhase phase, int done, int total)> progress;
+    // Called between steps; true makes Solve return CANCELLED.
+    std::function<bool()> cancelled;
+  };
+
+  // INVALID_ARGUMENT, naming both values, when settings, covariance and model do not fit each other.
+  static absl::StatusOr<std::unique_ptr<BatchEditor>> Create(std::shared_ptr<const CausalLm> model,
+                                                             std::shared_ptr<const Tokenizer> tokenizer,
+                                                             EditSettings settings, KeyCovariance covariance);
+  ~BatchEditor();
+
+  const EditSettings& settings() const;
+
+  // The line that begins at the unedited model.
+  std::unique_ptr<EditLine> NewLine() const;
+
+  // Solves one batch of at least one edit on top of `parent`, whose keys are those in `line`. `line` and `parent` stay as they are: the
+  // caller appends the factors when the batch is accepted.
+  // INVALID_ARGUMENT for edits that ValidateEdits turns down; ABORTED with "not finite" when the solution is not finite; CANCELLED.
+  absl::StatusOr<BatchSolution> Solve(const EditLine& line, const std::shared_ptr<const HookStack>& parent,
+                                      absl::Span<const Edit> edits, const Callbacks& callbacks) const;
+
+ private:
+  struct State;
+  explicit BatchEditor(std::unique_ptr<const State> state);
+  std::unique_ptr<const State> state_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_BATCH_EDITOR_H_

@@ -1,0 +1,38 @@
+#ifndef AMEND_CORE_EDITING_EDIT_SETTINGS_H_
+#define AMEND_CORE_EDITING_EDIT_SETTINGS_H_
+
+#include <string>
+#include <vector>
+
+#include "core/base/types.h"
+
+namespace amend {
+
+// Hyperparameters of the method (arXiv 2403.05330, section 4 and appendix). Defaults are those of the paper's models.
+struct EditSettings {
+  // Edited layers l_1 < ... < l_m.
+  std::vector<LayerIndex> layers;
+  // Weight of the background key covariance.
+  double lambda = 15000;
+  // LEVERAGE scope: edit b fires where V_b'x >= beta * V_b'k_b. In (0, 1).
+  double beta = 0.5;
+  // Optimisation of the target value (Adam).
+  double learning_rate = 0.5;
+  // Iterations at most; the last one takes no step.
+  int steps = 20;
+  // Bound of |delta| / |z0|.
+  double clamp = 0.75;
+  double kl_factor = 0.0625;
+  // Weight of |delta| / |z0|^2.
+  double weight_decay = 0.5;
+  // Ends an edit's optimisation.
+  double stop_loss = 0.05;
+  // Block whose output feeds the loss; -1 means the last one.
+  int loss_layer = -1;
+  // "{}" stands for the prompt. The plain template is always the first and is not listed here.
+  std::vector<std::string> context_templates;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_EDIT_SETTINGS_H_

@@ -1,0 +1,64 @@
+#ifndef AMEND_CORE_EDITING_HOOK_STACK_H_
+#define AMEND_CORE_EDITING_HOOK_STACK_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/types.h"
+#include "core/editing/factors.h"
+#include "core/model/causal_lm.h"
+#include "core/model/hook_point.h"
+
+namespace amend {
+
+struct StackedFactors;
+
+// One edit's output was used at one token.
+struct HookFiring {
+  // Row of the packed input [T] of that forward.
+  int64_t packed_row = 0;
+  LayerIndex layer;
+  EditId edit;
+  // V_b'x over the activation of the edit's own key.
+  float relative_activation = 0;
+};
+
+// All hook layers of one revision: per edited layer the stacked factors of every edit of its line, with the LEVERAGE scope: edit b fires
+// at a token where V_b'x >= beta * a_b, and the output is W0 x + bias + sum over fired b of (V_b'x) U_b. The decision needs the current
+// token only, so full, chunked, cached and batched forwards agree.
+// Immutable and thread-safe. Stacks of one line share memory: Extend appends to the parent's buffers where the parent is their tip.
+class HookStack : public DownProjectionHook {
+ public:
+  ~HookStack() override;
+
+  // No edits at all: the unedited model.
+  static std::shared_ptr<const HookStack> Empty(const CausalLm& model, double beta);
+
+  // `parent` plus the factors that `revision` brought. INVALID_ARGUMENT, naming layer and both shapes, for factors that do not fit.
+  static absl::StatusOr<std::shared_ptr<const HookStack>> Extend(const std::shared_ptr<const HookStack>& parent,
+                                                                 Revision revision, const RevisionFactors& factors);
+
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const override;
+
+  // Like Apply, and appends what fired to `firings`.
+  at::Tensor ApplyTraced(LayerIndex layer, const at::Tensor& input, const at::Tensor& output,
+                         std::vector<HookFiring>* firings) const;
+
+  // The stacked factors of one layer with their thresholds; empty for a layer without edits.
+  StackedFactors LayerFactorsOf(LayerIndex layer) const;
+
+  // Edits of the whole line.
+  int64_t edit_count() const;
+  // Per edited layer, in ascending order; empty without edits.
+  std::vector<LayerNorm> UpdateNorms(const CausalLm& model) const;
+
+ private:
+  struct State;
+  explicit HookStack(std::unique_ptr<const State> state);
+  std::unique_ptr<const State> state_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_HOOK_STACK_H_

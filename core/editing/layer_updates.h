@@ -1,0 +1,45 @@
+#ifndef AMEND_CORE_EDITING_LAYER_UPDATES_H_
+#define AMEND_CORE_EDITING_LAYER_UPDATES_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/editing/edit_rows.h"
+#include "core/editing/edit_settings.h"
+#include "core/editing/hook_stack.h"
+#include "core/editing/stacked_factors.h"
+#include "core/model/causal_lm.h"
+
+namespace amend {
+
+// What solving one layer saw and made. B edits.
+struct LayerUpdate {
+  at::Tensor keys;         // [B, d_in], float32
+  at::Tensor current;      // [B, d], float32: output of block l_m before this layer's update
+  at::Tensor u;            // [B, d_out], float32: residuals
+  at::Tensor v;            // [B, d_in], float32: (C + K K')^-1 k
+  at::Tensor activations;  // [B], float32: v_b . k_b
+};
+
+// X' [B, d_in], float64, with X = (covariance + K K')^-1 K; covariance [d_in, d_in], float64; keys [B, d_in]. ABORTED when the sum is not
+// positive definite.
+absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::Tensor& keys);
+
+// The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals towards `target_values` [B, d], and
+// factors. While it runs, layers that are not updated yet add the parent's accumulated update at every token (temporary hooks); a layer
+// that has been updated uses the serving scope with the batch's own columns.
+//
+// `covariances` [d_in, d_in], float64, per edited layer: those of the parent's line. `after_layer(done, total)`: false cancels.
+absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
+    const CausalLm& model, const HookStack& parent, const EditSettings& settings, absl::Span<const EditRows> edits,
+    const at::Tensor& target_values, const std::map<LayerIndex, at::Tensor>& covariances,
+    const std::function<bool(int done, int total)>& after_layer);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_LAYER_UPDATES_H_

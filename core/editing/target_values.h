@@ -1,0 +1,38 @@
+#ifndef AMEND_CORE_EDITING_TARGET_VALUES_H_
+#define AMEND_CORE_EDITING_TARGET_VALUES_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/editing/edit.h"
+#include "core/editing/edit_rows.h"
+#include "core/editing/edit_settings.h"
+#include "core/model/causal_lm.h"
+#include "core/model/hook_point.h"
+
+namespace amend {
+
+struct TargetValues {
+  at::Tensor z;  // [B, d], float32: row i is the wanted output of block l_m at edit i's lookup index
+  std::vector<TargetReport> reports;
+};
+
+// Finds what block l_m (the last edited one) should put out at each subject's last token so that the model continues with the target
+// (arXiv 2403.05330, section 3.1; ROME, arXiv 2202.05262, section 3.1). `hooks` are those of the parent revision.
+//
+// Only what depends on delta is run at every step: positions from the lookup index on, blocks above l_m, and the output head where the
+// loss reads it. All edits share each step; finished ones are dropped.
+//
+// `after_step(done, total)` is called between steps; when it returns false the result is CANCELLED. ABORTED, naming the edit, when a loss
+// is not finite.
+absl::StatusOr<TargetValues> OptimizeTargetValues(const CausalLm& model, const DownProjectionHook& hooks,
+                                                  const EditSettings& settings, absl::Span<const EditRows> edits,
+                                                  const std::function<bool(int done, int total)>& after_step);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_TARGET_VALUES_H_

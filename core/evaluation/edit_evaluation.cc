@@ -1,0 +1,88 @@
+#include "core/evaluation/edit_evaluation.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "core/base/status_macros.h"
+#include "core/evaluation/scorer.h"
+
+namespace amend {
+namespace {
+
+ScoreItem MakeItem(const Tokenizer& tokenizer, absl::string_view prompt, absl::string_view continuation) {
+  return ScoreItem{tokenizer.Encode(prompt), tokenizer.Encode(absl::StrCat(" ", continuation))};
+}
+
+// Share of places where both agree.
+double Agreement(const std::vector<TokenId>& a, const std::vector<TokenId>& b) {
+  int same = 0;
+  for (size_t i = 0; i < a.size(); ++i) same += a[i] == b[i];
+  return static_cast<double>(same) / static_cast<double>(a.size());
+}
+
+// Running mean; absent without values.
+class Mean {
+ public:
+  void Add(double value) {
+    sum_ += value;
+    ++count_;
+  }
+  std::optional<double> value() const {
+    if (count_ == 0) return std::nullopt;
+    return sum_ / count_;
+  }
+
+ private:
+  double sum_ = 0;
+  int count_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model, const Tokenizer& tokenizer,
+                                                      const HookStack& before, const HookStack& after,
+                                                      absl::Span<const Edit> edits) {
+  // Per edit: its prompt, its paraphrases; and, in a list of their own, its probes.
+  std::vector<ScoreItem> targets, probes;
+  for (const Edit& edit : edits) {
+    targets.push_back(MakeItem(tokenizer, edit.prompt, edit.target_new));
+    for (const std::string& paraphrase : edit.paraphrases) {
+      targets.push_back(MakeItem(tokenizer, paraphrase, edit.target_new));
+    }
+    for (const Probe& probe : edit.probes) probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
+  }
+  AMEND_ASSIGN_OR_RETURN(const auto target_scores, ScoreContinuations(model, after, targets));
+  AMEND_ASSIGN_OR_RETURN(const auto probes_before, ScoreContinuations(model, before, probes));
+  AMEND_ASSIGN_OR_RETURN(const auto probes_after, ScoreContinuations(model, after, probes));
+
+  std::vector<EditScores> scores;
+  size_t target = 0;
+  size_t probe = 0;
+  for (const Edit& edit : edits) {
+    Mean reliability, generality, locality;
+    reliability.Add(Agreement(target_scores[target].argmax, targets[target].continuation));
+    ++target;
+    for (size_t i = 0; i < edit.paraphrases.size(); ++i, ++target) {
+      generality.Add(Agreement(target_scores[target].argmax, targets[target].continuation));
+    }
+    for (size_t i = 0; i < edit.probes.size(); ++i, ++probe) {
+      locality.Add(Agreement(probes_before[probe].argmax, probes_after[probe].argmax));
+    }
+    scores.push_back({reliability.value(), generality.value(), locality.value()});
+  }
+  return scores;
+}
+
+EditScores MeanScores(absl::Span<const EditScores> scores) {
+  Mean reliability, generality, locality;
+  for (const EditScores& score : scores) {
+    if (score.reliability.has_value()) reliability.Add(*score.reliability);
+    if (score.generality.has_value()) generality.Add(*score.generality);
+    if (score.locality.has_value()) locality.Add(*score.locality);
+  }
+  return {reliability.value(), generality.value(), locality.value()};
+}
+
+}  // namespace amend

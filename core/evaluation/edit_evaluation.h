@@ -1,0 +1,27 @@
+#ifndef AMEND_CORE_EVALUATION_EDIT_EVALUATION_H_
+#define AMEND_CORE_EVALUATION_EDIT_EVALUATION_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/editing/edit.h"
+#include "core/editing/hook_stack.h"
+#include "core/model/causal_lm.h"
+#include "core/tokenizer/tokenizer.h"
+
+namespace amend {
+
+// Teacher-forced, token-level scores of each edit, as in EasyEdit. text = prompt + " " + target. Reliability: share of target tokens that
+// `after` predicts on the edit's prompt; generality: the same over its paraphrases (mean over paraphrases); locality: share of the answer
+// tokens of its probes that `before` and `after` predict alike (mean over probes). Absent where an edit has no paraphrase or probe.
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model, const Tokenizer& tokenizer,
+                                                      const HookStack& before, const HookStack& after,
+                                                      absl::Span<const Edit> edits);
+
+// Means over the edits that have the score.
+EditScores MeanScores(absl::Span<const EditScores> scores);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EVALUATION_EDIT_EVALUATION_H_

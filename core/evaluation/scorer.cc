@@ -1,0 +1,105 @@
+#include "core/evaluation/scorer.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/log_softmax.h>
+#include <c10/core/InferenceMode.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/torch_status.h"
+#include "core/model/attention.h"
+#include "core/model/packed_forward.h"
+#include "core/model/torch_device.h"
+
+namespace amend {
+namespace {
+
+// Tokens of one forward.
+constexpr size_t kTokensPerForward = 2048;
+
+std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const HookStack& hooks,
+                                           absl::Span<const ScoreItem> items) {
+  const at::Device device = TorchDevice(model);
+  std::vector<std::vector<TokenId>> rows;
+  std::vector<int64_t> read, labels;
+  int64_t start = 0;
+  for (const ScoreItem& item : items) {
+    std::vector<TokenId> row = item.prompt;
+    // The last token predicts nothing that is asked for.
+    row.insert(row.end(), item.continuation.begin(), item.continuation.end() - 1);
+    for (size_t i = 0; i < item.continuation.size(); ++i) {
+      read.push_back(start + static_cast<int64_t>(item.prompt.size() + i) - 1);
+      labels.push_back(item.continuation[i]);
+    }
+    start += static_cast<int64_t>(row.size());
+    rows.push_back(std::move(row));
+  }
+  const std::vector<absl::Span<const TokenId>> spans(rows.begin(), rows.end());
+  const PackedTokens packed = PackTokens(spans, {}, device);
+  PackedAttention attention(packed.lengths, device);
+  const at::Tensor hidden = RunBlocks(model, 0, model.config().layers, model.Embed(packed.ids, packed.positions),
+                                      packed.positions, attention, &hooks);
+  const at::Tensor log_probs =
+      at::log_softmax(model.Head(hidden.index_select(0, IndexTensor(read, device))), -1);
+  const at::Tensor chosen =
+      log_probs.gather(1, IndexTensor(labels, device).unsqueeze(1)).squeeze(1).to(at::kCPU).contiguous();
+  const at::Tensor best = log_probs.argmax(1).to(at::kCPU).contiguous();
+  const float* logprob = chosen.const_data_ptr<float>();
+  const int64_t* argmax = best.const_data_ptr<int64_t>();
+  std::vector<ScoredContinuation> results;
+  for (const ScoreItem& item : items) {
+    ScoredContinuation result;
+    for (size_t i = 0; i < item.continuation.size(); ++i) {
+      result.logprobs.push_back(*logprob++);
+      result.argmax.push_back(static_cast<TokenId>(*argmax++));
+    }
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& item) {
+  if (item.prompt.empty() || item.continuation.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("item ", index, " has a prompt of ", item.prompt.size(),
+                                                   " tokens and a continuation of ", item.continuation.size(),
+                                                   "; both need at least one"));
+  }
+  const size_t length = item.prompt.size() + item.continuation.size() - 1;
+  if (length > static_cast<size_t>(model.config().context_length)) {
+    return absl::InvalidArgumentError(absl::StrCat("item ", index, " has ", length, " tokens, the context is ",
+                                                   model.config().context_length));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(const CausalLm& model, const HookStack& hooks,
+                                                                   absl::Span<const ScoreItem> items) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (absl::Status status = CheckItem(model, i, items[i]); !status.ok()) return status;
+  }
+  std::vector<ScoredContinuation> results;
+  const absl::Status status = CatchTorch("scoring", [&] {
+    const c10::InferenceMode inference;
+    size_t begin = 0;
+    while (begin < items.size()) {
+      size_t end = begin;
+      size_t tokens = 0;
+      while (end < items.size() && (end == begin || tokens < kTokensPerForward)) {
+        tokens += items[end].prompt.size() + items[end].continuation.size();
+        ++end;
+      }
+      for (ScoredContinuation& result : ScoreChunk(model, hooks, items.subspan(begin, end - begin))) {
+        results.push_back(std::move(result));
+      }
+      begin = end;
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return results;
+}
+
+}  // namespace amend

@@ -1,0 +1,187 @@
+#include "core/model/attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace amend {
+namespace {
+
+constexpr double kMasked = -std::numeric_limits<float>::infinity();
+constexpr int64_t kMinCapacity = 64;
+
+at::TensorOptions Int64On(at::Device device) { return at::TensorOptions().dtype(at::kLong).device(device); }
+
+at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
+  return at::tensor(values, at::TensorOptions().dtype(at::kLong)).to(device);
+}
+
+// Query of token i (of n) sees p earlier tokens and new tokens up to i: [n, p + n], 0 or -inf.
+at::Tensor CausalMask(int64_t p, int64_t n, at::Device device, at::ScalarType dtype) {
+  const at::Tensor query = at::arange(n, Int64On(device)).unsqueeze(1) + p;
+  const at::Tensor key = at::arange(p + n, Int64On(device)).unsqueeze(0);
+  return at::zeros({n, p + n}, at::TensorOptions().dtype(dtype).device(device)).masked_fill(key > query, kMasked);
+}
+
+}  // namespace
+
+RowPacking::RowPacking(std::vector<int64_t> lengths, at::Device device) : lengths_(std::move(lengths)) {
+  for (const int64_t length : lengths_) {
+    starts_.push_back(total_);
+    total_ += length;
+    max_length_ = std::max(max_length_, length);
+  }
+  uniform_ = std::all_of(lengths_.begin(), lengths_.end(), [&](int64_t n) { return n == max_length_; });
+  if (uniform_) return;
+  std::vector<int64_t> pad;
+  std::vector<int64_t> unpad;
+  pad.reserve(rows() * max_length_);
+  unpad.reserve(total_);
+  for (int64_t row = 0; row < rows(); ++row) {
+    for (int64_t i = 0; i < max_length_; ++i) {
+      // Padding repeats some token of the batch: finite values that nothing reads.
+      pad.push_back(i < lengths_[row] ? starts_[row] + i : 0);
+      if (i < lengths_[row]) unpad.push_back(row * max_length_ + i);
+    }
+  }
+  pad_index_ = Indices(pad, device);
+  unpad_index_ = Indices(unpad, device);
+}
+
+at::Tensor RowPacking::Pad(const at::Tensor& packed) const {
+  const at::Tensor rows_first = uniform_ ? packed : packed.index_select(0, pad_index_);
+  return rows_first.view({rows(), max_length_, packed.size(1), packed.size(2)}).transpose(1, 2);
+}
+
+at::Tensor RowPacking::Unpad(const at::Tensor& padded) const {
+  const at::Tensor flat = padded.transpose(1, 2).reshape({rows() * max_length_, padded.size(1) * padded.size(3)});
+  return uniform_ ? flat : flat.index_select(0, unpad_index_);
+}
+
+RecordedPrefix RecordedPrefix::Select(absl::Span<const int64_t> rows) const {
+  RecordedPrefix result;
+  result.first_layer = first_layer;
+  for (const int64_t row : rows) result.lengths.push_back(lengths[row]);
+  if (keys.empty()) return result;
+  const int64_t longest = *std::max_element(result.lengths.begin(), result.lengths.end());
+  const at::Tensor index = Indices({rows.begin(), rows.end()}, keys[0].device());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    result.keys.push_back(keys[i].narrow(2, 0, longest).index_select(0, index));
+    result.values.push_back(values[i].narrow(2, 0, longest).index_select(0, index));
+  }
+  return result;
+}
+
+void PackedAttention::RecordInto(RecordedPrefix* prefix, LayerIndex first_layer) {
+  prefix_ = prefix;
+  prefix->lengths = packing_.lengths();
+  prefix->first_layer = first_layer;
+}
+
+at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at::Tensor& key,
+                                   const at::Tensor& value) {
+  const at::Tensor k = packing_.Pad(key);
+  const at::Tensor v = packing_.Pad(value);
+  if (prefix_ != nullptr) {
+    prefix_->keys.push_back(k);
+    prefix_->values.push_back(v);
+  }
+  // Padding stands behind every real token, so the causal mask alone keeps it out.
+  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v, /*attn_mask=*/{},
+                                                         /*dropout_p=*/0.0, /*is_causal=*/true));
+}
+
+PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths, at::Device device,
+                                     at::ScalarType dtype)
+    : prefix_(prefix), packing_(std::move(new_lengths), device) {
+  const int64_t p_max = prefix->keys.empty() ? 0 : prefix->keys[0].size(2);
+  const int64_t n_max = packing_.max_length();
+  const at::Tensor lengths = Indices(prefix->lengths, device).view({-1, 1, 1, 1});
+  const at::Tensor behind = at::arange(p_max, Int64On(device)).view({1, 1, 1, p_max}) >= lengths;
+  const auto options = at::TensorOptions().dtype(dtype).device(device);
+  const at::Tensor past = at::zeros({packing_.rows(), 1, 1, p_max}, options).masked_fill(behind, kMasked);
+  const at::Tensor fresh = CausalMask(0, n_max, device, dtype).view({1, 1, n_max, n_max});
+  mask_ = at::cat({past.expand({-1, -1, n_max, -1}), fresh.expand({packing_.rows(), -1, -1, -1})}, 3);
+}
+
+at::Tensor PrefixedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                                     const at::Tensor& value) {
+  at::Tensor k = packing_.Pad(key);
+  at::Tensor v = packing_.Pad(value);
+  if (!prefix_->keys.empty()) {
+    const size_t i = layer.value() - prefix_->first_layer.value();
+    k = at::cat({prefix_->keys[i], k}, 2);
+    v = at::cat({prefix_->values[i], v}, 2);
+  }
+  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v, mask_));
+}
+
+KvCache::KvCache(const ModelConfig& config, at::Device device, at::ScalarType dtype) {
+  const auto options = at::TensorOptions().dtype(dtype).device(device);
+  for (int layer = 0; layer < config.layers; ++layer) {
+    keys_.push_back(at::empty({config.heads, 0, config.head_dim()}, options));
+    values_.push_back(at::empty({config.heads, 0, config.head_dim()}, options));
+  }
+}
+
+void KvCache::Reserve(int64_t tokens) {
+  if (length_ + tokens <= capacity_) return;
+  capacity_ = std::max({length_ + tokens, 2 * capacity_, kMinCapacity});
+  for (std::vector<at::Tensor>* side : {&keys_, &values_}) {
+    for (at::Tensor& tensor : *side) {
+      at::Tensor larger = at::empty({tensor.size(0), capacity_, tensor.size(2)}, tensor.options());
+      larger.narrow(1, 0, length_).copy_(tensor.narrow(1, 0, length_));
+      tensor = std::move(larger);
+    }
+  }
+}
+
+std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Tensor& key, const at::Tensor& value) {
+  const int64_t n = key.size(0);
+  const auto write = [&](at::Tensor& store, const at::Tensor& fresh) {
+    store.narrow(1, length_, n).copy_(fresh.transpose(0, 1));
+    return store.narrow(1, 0, length_ + n);
+  };
+  return {write(keys_[layer.value()], key), write(values_[layer.value()], value)};
+}
+
+CachedAttention::CachedAttention(std::vector<Row> rows, at::Device device) : rows_(std::move(rows)) {
+  for (const Row& row : rows_) {
+    row.cache->Reserve(row.new_tokens);
+    const int64_t past = row.cache->length();
+    // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask covers the empty cache.
+    masks_.push_back(past > 0 && row.new_tokens > 1 ? CausalMask(past, row.new_tokens, device, at::kFloat)
+                                                     : at::Tensor());
+  }
+}
+
+at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                                   const at::Tensor& value) {
+  std::vector<at::Tensor> outputs;
+  outputs.reserve(rows_.size());
+  int64_t start = 0;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const int64_t n = rows_[i].new_tokens;
+    const auto [k, v] = rows_[i].cache->Write(layer, key.narrow(0, start, n), value.narrow(0, start, n));
+    const at::Tensor q = query.narrow(0, start, n).transpose(0, 1).unsqueeze(0);
+    std::optional<at::Tensor> mask;
+    if (masks_[i].defined()) mask = masks_[i].to(q.scalar_type());
+    const bool causal = !mask.has_value() && n > 1;
+    const at::Tensor out =
+        at::scaled_dot_product_attention(q, k.unsqueeze(0), v.unsqueeze(0), mask, /*dropout_p=*/0.0, causal);
+    outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({n, -1}));
+    start += n;
+  }
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs, 0);
+}
+
+}  // namespace amend

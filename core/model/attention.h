@@ -1,0 +1,129 @@
+#ifndef AMEND_CORE_MODEL_ATTENTION_H_
+#define AMEND_CORE_MODEL_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "core/base/types.h"
+#include "core/model/model_config.h"
+
+// Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new tokens, T = sum of n_i, h heads of e dimensions,
+// p_i earlier tokens of row i.
+
+namespace amend {
+
+// What a block calls with the queries, keys and values of its new tokens. Not thread-safe; lives for one forward.
+class AttentionContext {
+ public:
+  virtual ~AttentionContext() = default;
+  // query, key, value [T, h, e]. Returns [T, h * e]. Each layer is called once per forward.
+  virtual at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                            const at::Tensor& value) = 0;
+};
+
+// Moves between packed [T, ...] and right-padded [N, max n_i, ...] layout. A row may have no token. Thread-compatible.
+class RowPacking {
+ public:
+  RowPacking(std::vector<int64_t> lengths, at::Device device);
+
+  int64_t rows() const { return static_cast<int64_t>(lengths_.size()); }
+  int64_t max_length() const { return max_length_; }
+  int64_t total() const { return total_; }
+  const std::vector<int64_t>& lengths() const { return lengths_; }
+  // Packed position of each row's first token.
+  const std::vector<int64_t>& starts() const { return starts_; }
+
+  // [T, h, e] -> [N, h, max n_i, e]; what stands in padding is unspecified but finite.
+  at::Tensor Pad(const at::Tensor& packed) const;
+  // [N, h, max n_i, e] -> [T, h * e].
+  at::Tensor Unpad(const at::Tensor& padded) const;
+
+ private:
+  std::vector<int64_t> lengths_;
+  std::vector<int64_t> starts_;
+  int64_t max_length_ = 0;
+  int64_t total_ = 0;
+  bool uniform_ = true;
+  at::Tensor pad_index_;    // [N * max n_i]
+  at::Tensor unpad_index_;  // [T]
+};
+
+// Keys and values of every layer of some rows, padded: what PrefixedAttention continues from.
+struct RecordedPrefix {
+  std::vector<int64_t> lengths;    // p_i
+  std::vector<at::Tensor> keys;    // per layer from `first_layer` on: [N, h, max p_i, e]
+  std::vector<at::Tensor> values;  // the same
+  LayerIndex first_layer;
+
+  // Only the given rows, in the given order.
+  RecordedPrefix Select(absl::Span<const int64_t> rows) const;
+};
+
+// Whole rows that begin at position 0. Differentiable.
+class PackedAttention : public AttentionContext {
+ public:
+  PackedAttention(std::vector<int64_t> lengths, at::Device device) : packing_(std::move(lengths), device) {}
+
+  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this); `first_layer` is the first that runs.
+  void RecordInto(RecordedPrefix* prefix, LayerIndex first_layer);
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+
+ private:
+  RowPacking packing_;
+  RecordedPrefix* prefix_ = nullptr;
+};
+
+// Rows that go on after a recorded prefix. Differentiable in the new tokens. `prefix` must outlive this.
+class PrefixedAttention : public AttentionContext {
+ public:
+  PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths, at::Device device,
+                    at::ScalarType dtype);
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+
+ private:
+  const RecordedPrefix* prefix_;
+  RowPacking packing_;
+  at::Tensor mask_;  // [N, 1, max n_i, max p_i + max n_i], added to the scores
+};
+
+// Keys and values of one sequence, growing. Not thread-safe.
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, at::Device device, at::ScalarType dtype);
+
+  int64_t length() const { return length_; }
+  // Makes room for `tokens` more.
+  void Reserve(int64_t tokens);
+  // Views [h, length, e] after writing key, value [n, h, e] behind the current end; the length moves only with Advance.
+  std::pair<at::Tensor, at::Tensor> Write(LayerIndex layer, const at::Tensor& key, const at::Tensor& value);
+  void Advance(int64_t tokens) { length_ += tokens; }
+
+ private:
+  std::vector<at::Tensor> keys_;    // per layer [h, capacity, e]
+  std::vector<at::Tensor> values_;  // the same
+  int64_t capacity_ = 0;
+  int64_t length_ = 0;
+};
+
+// Rows that go on after what their caches hold. Writes the new keys and values into the caches; the caller advances them after the last
+// layer. For inference only.
+class CachedAttention : public AttentionContext {
+ public:
+  struct Row {
+    KvCache* cache = nullptr;
+    int64_t new_tokens = 0;
+  };
+  CachedAttention(std::vector<Row> rows, at::Device device);
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+
+ private:
+  std::vector<Row> rows_;
+  std::vector<at::Tensor> masks_;  // per row; undefined where none is needed
+};
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_ATTENTION_H_

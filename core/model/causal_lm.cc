@@ -1,0 +1,55 @@
+#include "core/model/causal_lm.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
+#include "core/base/status_macros.h"
+#include "core/base/torch_status.h"
+#include "core/model/checkpoint.h"
+#include "core/model/gpt2.h"
+#include "core/model/gptj.h"
+
+namespace amend {
+
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory,
+                                                             const LoadOptions& options) {
+  if (options.device == Device::kCuda && !CudaIsAvailable()) {
+    return absl::FailedPreconditionError("device cuda was asked for, and LibTorch sees no CUDA device here");
+  }
+  AMEND_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
+  AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
+  std::shared_ptr<const CausalLm> model;
+  AMEND_RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", directory), [&]() -> absl::Status {
+    if (config.architecture == "gptj") {
+      AMEND_ASSIGN_OR_RETURN(model, LoadGptj(config, options, *checkpoint));
+    } else {
+      AMEND_ASSIGN_OR_RETURN(model, LoadGpt2(config, options, *checkpoint));
+    }
+    return absl::OkStatus();
+  }));
+  return model;
+}
+
+absl::StatusOr<std::string> ModelFingerprint(const std::string& directory) {
+  AMEND_ASSIGN_OR_RETURN(std::vector<std::string> paths, Checkpoint::WeightFiles(directory));
+  paths.push_back(directory + "/config.json");
+  std::sort(paths.begin(), paths.end());
+  std::string lines;
+  for (const std::string& path : paths) {
+    AMEND_ASSIGN_OR_RETURN(const std::string digest, Sha256HexOfFile(path));
+    absl::StrAppend(&lines, path.substr(path.rfind('/') + 1), " ", digest, "\n");
+  }
+  return Sha256Hex(lines);
+}
+
+bool CudaIsAvailable() { return at::hasCUDA(); }
+
+void SetComputeThreads(int threads) { at::set_num_threads(threads); }
+
+}  // namespace amend

@@ -1,0 +1,76 @@
+#ifndef AMEND_CORE_MODEL_CAUSAL_LM_H_
+#define AMEND_CORE_MODEL_CAUSAL_LM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "core/base/types.h"
+#include "core/model/model_config.h"
+
+namespace at {
+class Tensor;
+}  // namespace at
+
+namespace amend {
+
+class AttentionContext;
+class DownProjectionHook;
+
+enum class Dtype { kFloat32, kBFloat16 };
+enum class Device { kCpu, kCuda };
+
+struct LoadOptions {
+  // Dtype of the weights and of the forward pass in serving.
+  Dtype dtype = Dtype::kFloat32;
+  Device device = Device::kCpu;
+};
+
+// A decoder-only transformer whose weights never change. The pieces of its forward pass are exposed one by one, so that generation,
+// editing and evaluation compose them over any attention storage. Letters: T packed tokens of all rows, d = hidden_size.
+// Thread-safe: const methods keep no state. Nothing here sets the gradient mode: Block and Head are differentiable in `hidden`.
+// LibTorch exceptions pass through; public entry points above turn them into Status (CatchTorch).
+class CausalLm {
+ public:
+  virtual ~CausalLm() = default;
+
+  const ModelConfig& config() const { return config_; }
+  const LoadOptions& load_options() const { return load_options_; }
+
+  // ids, positions: [T], int64. Returns [T, d].
+  virtual at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const = 0;
+  // One transformer block. hidden [T, d]; positions [T], int64. `hook` may be null. Returns [T, d].
+  virtual at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
+                           AttentionContext& attention, const DownProjectionHook* hook) const = 0;
+  // Final norm and output head. hidden [R, d] -> logits [R, vocabulary], float32.
+  virtual at::Tensor Head(const at::Tensor& hidden) const = 0;
+  // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the checkpoint's own layout.
+  virtual at::Tensor DownProjection(LayerIndex layer) const = 0;
+  virtual int64_t ParameterCount() const = 0;
+
+ protected:
+  CausalLm(ModelConfig config, LoadOptions options) : config_(std::move(config)), load_options_(options) {}
+
+ private:
+  const ModelConfig config_;
+  const LoadOptions load_options_;
+};
+
+// Reads a Hugging Face directory: config.json, then model.safetensors or the shards that model.safetensors.index.json names, with fp32,
+// fp16 or bf16 weights. Errors name the file and, where it is one, the tensor with both shapes.
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory, const LoadOptions& options);
+
+// sha-256 (hex) over config.json and the weight files, each with its name, in order of name.
+absl::StatusOr<std::string> ModelFingerprint(const std::string& directory);
+
+// Whether LibTorch sees a CUDA device in this process.
+bool CudaIsAvailable();
+
+// Threads that one LibTorch operation may use. Call before any other LibTorch work.
+void SetComputeThreads(int threads);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_CAUSAL_LM_H_

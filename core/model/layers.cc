@@ -1,0 +1,54 @@
+#include "core/model/layers.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/model/torch_device.h"
+
+namespace amend {
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+at::Tensor LayerNorm1d::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
+}
+
+absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name, absl::Span<const int64_t> shape) const {
+  AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor, checkpoint_.Read(name, shape, TorchDtype(options_.dtype)));
+  return tensor.to(options_.device == Device::kCuda ? at::kCUDA : at::kCPU);
+}
+
+absl::StatusOr<Linear> WeightReader::ReadLinear(const std::string& prefix, int64_t in, int64_t out,
+                                                ProjectionLayout layout, bool with_bias) const {
+  Linear linear;
+  const std::string name = absl::StrCat(prefix, ".weight");
+  if (layout == ProjectionLayout::kInOut) {
+    AMEND_ASSIGN_OR_RETURN(const at::Tensor stored, Read(name, {in, out}));
+    linear.weight = stored.t().contiguous();
+  } else {
+    AMEND_ASSIGN_OR_RETURN(linear.weight, Read(name, {out, in}));
+  }
+  if (with_bias) {
+    AMEND_ASSIGN_OR_RETURN(linear.bias, Read(absl::StrCat(prefix, ".bias"), {out}));
+  }
+  return linear;
+}
+
+absl::StatusOr<LayerNorm1d> WeightReader::ReadLayerNorm(const std::string& prefix, int64_t size,
+                                                        double epsilon) const {
+  LayerNorm1d norm;
+  norm.epsilon = epsilon;
+  AMEND_ASSIGN_OR_RETURN(norm.weight, Read(absl::StrCat(prefix, ".weight"), {size}));
+  AMEND_ASSIGN_OR_RETURN(norm.bias, Read(absl::StrCat(prefix, ".bias"), {size}));
+  return norm;
+}
+
+at::Tensor GeluNew(const at::Tensor& x) { return at::gelu(x, "tanh"); }
+
+}  // namespace amend

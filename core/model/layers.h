@@ -1,0 +1,57 @@
+#ifndef AMEND_CORE_MODEL_LAYERS_H_
+#define AMEND_CORE_MODEL_LAYERS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/model/causal_lm.h"
+#include "core/model/checkpoint.h"
+
+// Building blocks that architectures share. Letters: T packed tokens.
+
+namespace amend {
+
+// y = W x + b with W kept [out, in], the layout that the matrix product reads fastest.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out]; may be undefined
+
+  // x [T, in] -> [T, out].
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+struct LayerNorm1d {
+  at::Tensor weight;  // [d]
+  at::Tensor bias;    // [d]
+  double epsilon = 1e-5;
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// How a checkpoint stores a projection's matrix.
+enum class ProjectionLayout { kOutIn, kInOut };
+
+// Reads weights of one checkpoint to one device and dtype.
+class WeightReader {
+ public:
+  WeightReader(const Checkpoint& checkpoint, const LoadOptions& options) : checkpoint_(checkpoint), options_(options) {}
+
+  absl::StatusOr<at::Tensor> Read(const std::string& name, absl::Span<const int64_t> shape) const;
+  // `prefix`.weight and, where `with_bias`, `prefix`.bias.
+  absl::StatusOr<Linear> ReadLinear(const std::string& prefix, int64_t in, int64_t out, ProjectionLayout layout,
+                                    bool with_bias = true) const;
+  absl::StatusOr<LayerNorm1d> ReadLayerNorm(const std::string& prefix, int64_t size, double epsilon) const;
+
+ private:
+  const Checkpoint& checkpoint_;
+  const LoadOptions options_;
+};
+
+// gelu with the tanh approximation (Hugging Face's "gelu_new").
+at::Tensor GeluNew(const at::Tensor& x);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_LAYERS_H_
