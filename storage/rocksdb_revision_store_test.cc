@@ -305,7 +305,12 @@ class FullDisk : public rocksdb::FileSystemWrapper {
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
-      if (disk_->full) return rocksdb::IOStatus::NoSpace("no space left on the test's disk");
+      if (disk_->full) {
+        // As a real one does: part of the bytes still fit.
+        const rocksdb::Slice part(data.data(), data.size() / 2);
+        const rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Append(part, options, debug);
+        return status.ok() ? rocksdb::IOStatus::NoSpace("the test's disk is full") : status;
+      }
       return FSWritableFileOwnerWrapper::Append(data, options, debug);
     }
     rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
@@ -357,6 +362,19 @@ TEST_F(FullDiskTest, AFullDiskIsResourceExhaustedAndNothingOfTheStepIsThere) {
   EXPECT_EQ(store->GetLabel("live")->revision, Revision(1));
   EXPECT_THAT(store->ReadFactors(Revision(1)), IsOk());
   EXPECT_EQ(observer_.bad, 1);
+}
+
+TEST_F(FullDiskTest, AStoreThatIsClosedWhileTheDiskIsFullOpensAgainWithEveryStep) {
+  auto store = Open();
+  for (int64_t i = 1; i <= 2; ++i) ASSERT_THAT(store->Commit(LargeRevision(i)), IsOk());
+  disk_->full = true;
+  EXPECT_THAT(store->Commit(LargeRevision(3)), StatusIs(StatusCode::kResourceExhausted));
+  store.reset();
+  disk_->full = false;
+  store = Open();
+  EXPECT_EQ(store->LatestRevision(), Revision(2));
+  EXPECT_THAT(store->ReadFactors(Revision(2)), IsOk());
+  EXPECT_THAT(store->Commit(LargeRevision(3)), IsOk());
 }
 
 TEST_F(FullDiskTest, WritingGoesOnOnceThereIsSpaceAgain) {
