@@ -1,0 +1,129 @@
+#include "client/client.h"
+
+#include <utility>
+
+#include "amend/v1/admin.grpc.pb.h"
+#include "amend/v1/edit.grpc.pb.h"
+#include "amend/v1/generation.grpc.pb.h"
+#include "amend/v1/revision.grpc.pb.h"
+#include "client/errors.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "grpcpp/support/channel_arguments.h"
+
+namespace amend::client {
+namespace {
+
+namespace v1 = ::amend::v1;
+
+// gRPC's own pause between attempts to connect; its default grows to two minutes.
+constexpr int kMinReconnectMs = 100;
+constexpr int kMaxReconnectMs = 1000;
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinReconnectMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+}
+
+// One unary call: `method` of the stub's class, for example &Stub::Generate.
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> Call(Stub* stub,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                              const Request& request) {
+  grpc::ClientContext context;
+  Response response;
+  const grpc::Status status = (stub->*method)(&context, request, &response);
+  if (!status.ok()) return FromGrpcStatus(status);
+  return response;
+}
+
+class GrpcClient : public Client {
+ public:
+  GrpcClient(std::string server, const std::shared_ptr<grpc::Channel>& channel)
+      : server_(std::move(server)),
+        edits_(channel),
+        generation_(channel),
+        revisions_(channel),
+        admin_(channel) {}
+
+  const std::string& server() const override { return server_; }
+
+  absl::StatusOr<std::vector<v1::EditBatchStatus>> StreamEdits(
+      const EditStreamOptions& options, const std::vector<v1::EditBatch>& batches,
+      EditStreamObserver* observer) override {
+    return RunEditStream(&edits_, options, batches, observer);
+  }
+
+  absl::StatusOr<v1::EditBatchStatus> SubmitEditBatch(
+      const v1::SubmitEditBatchRequest& request) override {
+    const auto response = Call(&edits_, &v1::EditService::Stub::SubmitEditBatch, request);
+    if (!response.ok()) return response.status();
+    return response->batch();
+  }
+
+  absl::StatusOr<v1::ListEditBatchesResponse> ListEditBatches(
+      const v1::ListEditBatchesRequest& request) override {
+    return Call(&edits_, &v1::EditService::Stub::ListEditBatches, request);
+  }
+
+  absl::StatusOr<v1::GenerateResponse> Generate(const v1::GenerateRequest& request) override {
+    return Call(&generation_, &v1::GenerationService::Stub::Generate, request);
+  }
+
+  absl::Status GenerateStream(
+      const v1::GenerateRequest& request,
+      const std::function<void(const v1::GenerateStreamResponse&)>& receive) override {
+    grpc::ClientContext context;
+    const auto stream = generation_.GenerateStream(&context, request);
+    v1::GenerateStreamResponse response;
+    while (stream->Read(&response)) receive(response);
+    return FromGrpcStatus(stream->Finish());
+  }
+
+  absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request) override {
+    return Call(&generation_, &v1::GenerationService::Stub::Score, request);
+  }
+
+  absl::StatusOr<v1::Revision> GetRevision(const v1::GetRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::GetRevision, request);
+  }
+
+  absl::StatusOr<v1::ListRevisionsResponse> ListRevisions(
+      const v1::ListRevisionsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::ListRevisions, request);
+  }
+
+  absl::StatusOr<v1::PromoteResponse> Promote(const v1::PromoteRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::Promote, request);
+  }
+
+  absl::StatusOr<v1::RollbackResponse> Rollback(const v1::RollbackRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::Rollback, request);
+  }
+
+  absl::StatusOr<v1::ServerInfo> GetServerInfo() override {
+    return Call(&admin_, &v1::AdminService::Stub::GetServerInfo, v1::GetServerInfoRequest());
+  }
+
+ private:
+  const std::string server_;
+  v1::EditService::Stub edits_;
+  v1::GenerationService::Stub generation_;
+  v1::RevisionService::Stub revisions_;
+  v1::AdminService::Stub admin_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> Client::Create(ClientOptions options) {
+  const std::shared_ptr<grpc::Channel> channel = MakeChannel(options.server);
+  return std::make_unique<GrpcClient>(std::move(options.server), channel);
+}
+
+}  // namespace amend::client
