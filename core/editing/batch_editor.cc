@@ -42,21 +42,24 @@ absl::Status CheckSettings(const EditSettings& settings, const ModelConfig& conf
   for (size_t i = 0; i < settings.layers.size(); ++i) {
     const int layer = settings.layers[i].value();
     if (layer < 0 || layer >= config.layers) {
-      return absl::InvalidArgumentError(absl::StrCat("edited layer ", layer, ": the model has ", config.layers));
+      return absl::InvalidArgumentError(
+          absl::StrCat("edited layer ", layer, ": the model has ", config.layers));
     }
     if (i > 0 && settings.layers[i] <= settings.layers[i - 1]) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("edited layers must ascend: ", layer, " follows ", settings.layers[i - 1].value()));
+      return absl::InvalidArgumentError(absl::StrCat("edited layers must ascend: ", layer,
+                                                     " follows ", settings.layers[i - 1].value()));
     }
   }
   if (settings.loss_layer >= config.layers || settings.loss_layer < -1 ||
       (settings.loss_layer >= 0 && settings.loss_layer < settings.layers.back().value())) {
-    return absl::InvalidArgumentError(absl::StrCat("loss layer ", settings.loss_layer, ": must be from the last edited layer ",
-                                                   settings.layers.back().value(), " to ", config.layers - 1));
+    return absl::InvalidArgumentError(
+        absl::StrCat("loss layer ", settings.loss_layer, ": must be from the last edited layer ",
+                     settings.layers.back().value(), " to ", config.layers - 1));
   }
   if (!(settings.lambda > 0) || !(settings.beta > 0 && settings.beta < 1) || settings.steps < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("lambda ", settings.lambda, " and steps ", settings.steps,
-                                                   " must be positive, beta ", settings.beta, " in (0, 1)"));
+    return absl::InvalidArgumentError(absl::StrCat("lambda ", settings.lambda, " and steps ",
+                                                   settings.steps, " must be positive, beta ",
+                                                   settings.beta, " in (0, 1)"));
   }
   return absl::OkStatus();
 }
@@ -65,7 +68,8 @@ absl::Status CheckFinite(const std::map<LayerIndex, LayerUpdate>& updates) {
   for (const auto& [layer, update] : updates) {
     for (const at::Tensor& tensor : {update.u, update.v, update.keys, update.activations}) {
       if (!at::isfinite(tensor).all().item<bool>()) {
-        return absl::AbortedError(absl::StrCat("the update of layer ", layer.value(), " is not finite"));
+        return absl::AbortedError(
+            absl::StrCat("the update of layer ", layer.value(), " is not finite"));
       }
     }
   }
@@ -94,7 +98,8 @@ absl::Status EditLine::Append(const RevisionFactors& factors) {
       const auto it = state_->covariances.find(layer.layer);
       if (it == state_->covariances.end() || it->second.size(0) != layer.keys.cols) {
         return absl::InvalidArgumentError(
-            absl::StrCat("keys of layer ", layer.layer.value(), " have ", layer.keys.cols, " dimensions, the covariance ",
+            absl::StrCat("keys of layer ", layer.layer.value(), " have ", layer.keys.cols,
+                         " dimensions, the covariance ",
                          it == state_->covariances.end() ? 0 : it->second.size(0)));
       }
       const at::Tensor keys = ToTensor(layer.keys).to(it->second.device(), at::kDouble);
@@ -108,9 +113,9 @@ absl::Status EditLine::Append(const RevisionFactors& factors) {
 BatchEditor::BatchEditor(std::unique_ptr<const State> state) : state_(std::move(state)) {}
 BatchEditor::~BatchEditor() = default;
 
-absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(std::shared_ptr<const CausalLm> model,
-                                                                 std::shared_ptr<const Tokenizer> tokenizer,
-                                                                 EditSettings settings, KeyCovariance covariance) {
+absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(
+    std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
+    EditSettings settings, KeyCovariance covariance) {
   AMEND_RETURN_IF_ERROR(CheckSettings(settings, model->config()));
   auto state = std::make_unique<State>();
   const int64_t d_in = model->config().intermediate_size;
@@ -120,15 +125,17 @@ absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(std::shared_ptr
       if (candidate.layer == layer) found = &candidate;
     }
     if (found == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("the key covariance lacks edited layer ", layer.value()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the key covariance lacks edited layer ", layer.value()));
     }
     if (found->moment.rows != d_in || found->moment.cols != d_in) {
-      return absl::InvalidArgumentError(absl::StrCat("the key covariance of layer ", layer.value(), " is [",
-                                                     found->moment.rows, ", ", found->moment.cols,
-                                                     "], the model's keys have ", d_in, " dimensions"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the key covariance of layer ", layer.value(), " is [", found->moment.rows,
+                       ", ", found->moment.cols, "], the model's keys have ", d_in, " dimensions"));
     }
     const absl::Status status = CatchTorch("reading the key covariance", [&] {
-      state->background[layer] = settings.lambda * ToTensor(found->moment).to(TorchDevice(*model), at::kDouble);
+      state->background[layer] =
+          settings.lambda * ToTensor(found->moment).to(TorchDevice(*model), at::kDouble);
       return absl::OkStatus();
     });
     if (!status.ok()) return status;
@@ -147,15 +154,17 @@ std::unique_ptr<EditLine> BatchEditor::NewLine() const {
   return std::unique_ptr<EditLine>(new EditLine(std::move(state)));
 }
 
-absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line, const std::shared_ptr<const HookStack>& parent,
-                                                 absl::Span<const Edit> edits, const Callbacks& callbacks) const {
+absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line,
+                                                 const std::shared_ptr<const HookStack>& parent,
+                                                 absl::Span<const Edit> edits,
+                                                 const Callbacks& callbacks) const {
   const EditSettings& settings = state_->settings;
   const std::vector<EditViolation> violations =
       ValidateEdits(*state_->tokenizer, settings, state_->model->config().context_length, edits);
   if (edits.empty()) return absl::InvalidArgumentError("a batch needs at least one edit");
   if (!violations.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("edits[", violations[0].index, "].", violations[0].field, " ",
-                                                   violations[0].description));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "edits[", violations[0].index, "].", violations[0].field, " ", violations[0].description));
   }
   std::vector<EditRows> rows;
   for (const Edit& edit : edits) {
@@ -170,13 +179,15 @@ absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line, const std
   };
   BatchSolution solution;
   const absl::Status status = CatchTorch("solving a batch of edits", [&]() -> absl::Status {
-    AMEND_ASSIGN_OR_RETURN(TargetValues targets, OptimizeTargetValues(*state_->model, *parent, settings, rows,
-                                                                      report(SolvePhase::kTargetValues)));
-    AMEND_ASSIGN_OR_RETURN(const auto updates,
-                           SolveLayers(*state_->model, *parent, settings, rows, targets.z, line.state_->covariances,
-                                       report(SolvePhase::kLayerUpdates)));
+    AMEND_ASSIGN_OR_RETURN(TargetValues targets,
+                           OptimizeTargetValues(*state_->model, *parent, settings, rows,
+                                                report(SolvePhase::kTargetValues)));
+    AMEND_ASSIGN_OR_RETURN(const auto updates, SolveLayers(*state_->model, *parent, settings, rows,
+                                                           targets.z, line.state_->covariances,
+                                                           report(SolvePhase::kLayerUpdates)));
     AMEND_RETURN_IF_ERROR(CheckFinite(updates));
-    for (const auto& [layer, update] : updates) solution.factors.layers.push_back(ToFactors(layer, update));
+    for (const auto& [layer, update] : updates)
+      solution.factors.layers.push_back(ToFactors(layer, update));
     solution.targets = std::move(targets.reports);
     return absl::OkStatus();
   });

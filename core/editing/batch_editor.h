@@ -27,8 +27,8 @@ struct BatchSolution {
   std::vector<TargetReport> targets;
 };
 
-// The state that consecutive batches of one line share: per edited layer C = lambda * Cov + sum of k k' over all edits so far, fp64.
-// Not thread-safe; owned by the coordinator thread.
+// The state that consecutive batches of one line share: per edited layer C = lambda * Cov + sum of
+// k k' over all edits so far, fp64. Not thread-safe; owned by the coordinator thread.
 class EditLine {
  public:
   ~EditLine();
@@ -42,8 +42,9 @@ class EditLine {
   std::unique_ptr<State> state_;
 };
 
-// Solves batches of edits (arXiv 2403.05330, algorithm 1): target values, then layer by layer keys, residuals and factors. Knows nothing
-// of revisions on disk or of RPCs. Thread-compatible: const, but one Solve at a time makes sense.
+// Solves batches of edits (arXiv 2403.05330, algorithm 1): target values, then layer by layer keys,
+// residuals and factors. Knows nothing of revisions on disk or of RPCs. Thread-compatible: const,
+// but one Solve at a time makes sense.
 class BatchEditor {
  public:
   struct Callbacks {
@@ -53,10 +54,11 @@ class BatchEditor {
     std::function<bool()> cancelled;
   };
 
-  // INVALID_ARGUMENT, naming both values, when settings, covariance and model do not fit each other.
-  static absl::StatusOr<std::unique_ptr<BatchEditor>> Create(std::shared_ptr<const CausalLm> model,
-                                                             std::shared_ptr<const Tokenizer> tokenizer,
-                                                             EditSettings settings, KeyCovariance covariance);
+  // INVALID_ARGUMENT, naming both values, when settings, covariance and model do not fit each
+  // other.
+  static absl::StatusOr<std::unique_ptr<BatchEditor>> Create(
+      std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
+      EditSettings settings, KeyCovariance covariance);
   ~BatchEditor();
 
   const EditSettings& settings() const;
@@ -64,11 +66,14 @@ class BatchEditor {
   // The line that begins at the unedited model.
   std::unique_ptr<EditLine> NewLine() const;
 
-  // Solves one batch of at least one edit on top of `parent`, whose keys are those in `line`. `line` and `parent` stay as they are: the
-  // caller appends the factors when the batch is accepted.
-  // INVALID_ARGUMENT for edits that ValidateEdits turns down; ABORTED with "not finite" when the solution is not finite; CANCELLED.
-  absl::StatusOr<BatchSolution> Solve(const EditLine& line, const std::shared_ptr<const HookStack>& parent,
-                                      absl::Span<const Edit> edits, const Callbacks& callbacks) const;
+  // Solves one batch of at least one edit on top of `parent`, whose keys are those in `line`.
+  // `line` and `parent` stay as they are: the caller appends the factors when the batch is
+  // accepted. INVALID_ARGUMENT for edits that ValidateEdits turns down; ABORTED with "not finite"
+  // when the solution is not finite; CANCELLED.
+  absl::StatusOr<BatchSolution> Solve(const EditLine& line,
+                                      const std::shared_ptr<const HookStack>& parent,
+                                      absl::Span<const Edit> edits,
+                                      const Callbacks& callbacks) const;
 
  private:
   struct State;

@@ -18,8 +18,8 @@ constexpr int kTopK = 5;
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> SampleContextTemplates(std::shared_ptr<const CausalLm> model,
-                                                                const Tokenizer& tokenizer, uint64_t seed) {
+absl::StatusOr<std::vector<std::string>> SampleContextTemplates(
+    std::shared_ptr<const CausalLm> model, const Tokenizer& tokenizer, uint64_t seed) {
   const Decoder decoder(model);
   std::vector<std::string> templates;
   for (const char* opening : kOpenings) {
@@ -29,7 +29,8 @@ absl::StatusOr<std::vector<std::string>> SampleContextTemplates(std::shared_ptr<
     params.seed = seed + templates.size();
     Sampler sampler(params);
     std::vector<TokenId> tokens = tokenizer.Encode(opening);
-    const std::unique_ptr<DecodeState> state = decoder.NewSequence(HookStack::Empty(*model, 0.5), false);
+    const std::unique_ptr<DecodeState> state =
+        decoder.NewSequence(HookStack::Empty(*model, 0.5), false);
     size_t done = 0;
     while (tokens.size() < kSampleTokens) {
       const Decoder::Row row{absl::MakeConstSpan(tokens).subspan(done), state.get()};

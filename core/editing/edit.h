@@ -13,10 +13,13 @@ struct Probe {
   std::string prompt;
   std::string answer;
 
-  friend bool operator==(const Probe& a, const Probe& b) { return a.prompt == b.prompt && a.answer == b.answer; }
+  friend bool operator==(const Probe& a, const Probe& b) {
+    return a.prompt == b.prompt && a.answer == b.answer;
+  }
 };
 
-// One corrected fact: the model is to continue `prompt`, which contains `subject`, with " " + `target_new`.
+// One corrected fact: the model is to continue `prompt`, which contains `subject`, with " " +
+// `target_new`.
 struct Edit {
   std::string prompt;
   std::string subject;
@@ -28,18 +31,21 @@ struct Edit {
 
   friend bool operator==(const Edit& a, const Edit& b) {
     return a.prompt == b.prompt && a.subject == b.subject && a.target_new == b.target_new &&
-           a.paraphrases == b.paraphrases && a.probes == b.probes && a.client_edit_id == b.client_edit_id;
+           a.paraphrases == b.paraphrases && a.probes == b.probes &&
+           a.client_edit_id == b.client_edit_id;
   }
 };
 
-// What was measured of one edit or, as means, of a batch; each in [0, 1], absent when there was nothing to measure.
+// What was measured of one edit or, as means, of a batch; each in [0, 1], absent when there was
+// nothing to measure.
 struct EditScores {
   std::optional<double> reliability;
   std::optional<double> generality;
   std::optional<double> locality;
 
   friend bool operator==(const EditScores& a, const EditScores& b) {
-    return a.reliability == b.reliability && a.generality == b.generality && a.locality == b.locality;
+    return a.reliability == b.reliability && a.generality == b.generality &&
+           a.locality == b.locality;
   }
 };
 

@@ -21,7 +21,8 @@ PromptRow MakeRow(const Tokenizer& tokenizer, absl::string_view before, absl::st
   PromptRow row;
   row.tokens = tokenizer.Encode(absl::StrCat(before, prompt, after));
   const std::string head = absl::StrCat(before, prompt.substr(0, subject_end));
-  // The head alone may split into more tokens than it has inside the whole text, so stay within the row.
+  // The head alone may split into more tokens than it has inside the whole text, so stay within the
+  // row.
   row.lookup = static_cast<int64_t>(std::min(tokenizer.Encode(head).size(), row.tokens.size())) - 1;
   return row;
 }
@@ -30,18 +31,21 @@ PromptRow MakeRow(const Tokenizer& tokenizer, absl::string_view before, absl::st
 
 int CountOccurrences(absl::string_view text, absl::string_view needle) {
   int count = 0;
-  for (size_t at = text.find(needle); at != absl::string_view::npos; at = text.find(needle, at + 1)) ++count;
+  for (size_t at = text.find(needle); at != absl::string_view::npos; at = text.find(needle, at + 1))
+    ++count;
   return count;
 }
 
-absl::StatusOr<EditRows> MakeEditRows(const Tokenizer& tokenizer, const EditSettings& settings, const Edit& edit) {
+absl::StatusOr<EditRows> MakeEditRows(const Tokenizer& tokenizer, const EditSettings& settings,
+                                      const Edit& edit) {
   if (edit.subject.empty() || edit.target_new.empty()) {
     return absl::InvalidArgumentError("subject and target_new must not be empty");
   }
   const int occurrences = CountOccurrences(edit.prompt, edit.subject);
   if (occurrences != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("subject \"", edit.subject, "\" is ", occurrences,
-                                                   " times in the prompt \"", edit.prompt, "\"; it must be there once"));
+    return absl::InvalidArgumentError(absl::StrCat("subject \"", edit.subject, "\" is ",
+                                                   occurrences, " times in the prompt \"",
+                                                   edit.prompt, "\"; it must be there once"));
   }
   const size_t subject_end = edit.prompt.find(edit.subject) + edit.subject.size();
   EditRows rows;

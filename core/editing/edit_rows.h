@@ -16,7 +16,8 @@ namespace amend {
 // One prompt in one context template.
 struct PromptRow {
   std::vector<TokenId> tokens;
-  // Lookup index: place of the subject's last token, that is, the number of tokens of everything up to and including the subject, less one.
+  // Lookup index: place of the subject's last token, that is, the number of tokens of everything up
+  // to and including the subject, less one.
   int64_t lookup = 0;
 };
 
@@ -30,9 +31,10 @@ struct EditRows {
   std::vector<TokenId> target;
 };
 
-// Templates hold "{}" once; only that place is filled, so prompts may hold braces. INVALID_ARGUMENT when the subject is not exactly once
-// in the prompt, naming both.
-absl::StatusOr<EditRows> MakeEditRows(const Tokenizer& tokenizer, const EditSettings& settings, const Edit& edit);
+// Templates hold "{}" once; only that place is filled, so prompts may hold braces. INVALID_ARGUMENT
+// when the subject is not exactly once in the prompt, naming both.
+absl::StatusOr<EditRows> MakeEditRows(const Tokenizer& tokenizer, const EditSettings& settings,
+                                      const Edit& edit);
 
 // Occurrences of `needle` in `text` (overlapping ones too).
 int CountOccurrences(absl::string_view text, absl::string_view needle);

@@ -8,7 +8,8 @@
 
 namespace amend {
 
-// Hyperparameters of the method (arXiv 2403.05330, section 4 and appendix). Defaults are those of the paper's models.
+// Hyperparameters of the method (arXiv 2403.05330, section 4 and appendix). Defaults are those of
+// the paper's models.
 struct EditSettings {
   // Edited layers l_1 < ... < l_m.
   std::vector<LayerIndex> layers;

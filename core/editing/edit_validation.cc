@@ -27,8 +27,8 @@ std::string TextProblem(absl::string_view text) {
 // Collects what is wrong with one edit.
 class EditChecker {
  public:
-  EditChecker(const Tokenizer& tokenizer, const EditSettings& settings, int context_length, int index,
-              std::vector<EditViolation>* violations)
+  EditChecker(const Tokenizer& tokenizer, const EditSettings& settings, int context_length,
+              int index, std::vector<EditViolation>* violations)
       : tokenizer_(tokenizer),
         settings_(settings),
         context_length_(context_length),
@@ -45,7 +45,8 @@ class EditChecker {
     if (violations_->size() == before) CheckLengths(edit);
     for (size_t i = 0; i < edit.paraphrases.size(); ++i) {
       const std::string field = absl::StrCat("paraphrases[", i, "]");
-      if (CheckText(field, edit.paraphrases[i])) CheckPair(field, edit.paraphrases[i], edit.target_new);
+      if (CheckText(field, edit.paraphrases[i]))
+        CheckPair(field, edit.paraphrases[i], edit.target_new);
     }
     for (size_t i = 0; i < edit.probes.size(); ++i) {
       const std::string field = absl::StrCat("locality_probes[", i, "].");
@@ -74,26 +75,31 @@ class EditChecker {
   void CheckSubject(const Edit& edit) {
     const int occurrences = CountOccurrences(edit.prompt, edit.subject);
     if (occurrences == 1) return;
-    Add("subject", absl::StrCat("\"", edit.subject, "\" is ", occurrences == 0 ? "not" : absl::StrCat(occurrences, " times"),
-                                " in the prompt \"", edit.prompt, "\"; it must be there exactly once"));
+    Add("subject",
+        absl::StrCat("\"", edit.subject, "\" is ",
+                     occurrences == 0 ? "not" : absl::StrCat(occurrences, " times"),
+                     " in the prompt \"", edit.prompt, "\"; it must be there exactly once"));
   }
 
   void CheckLengths(const Edit& edit) {
     const absl::StatusOr<EditRows> rows = MakeEditRows(tokenizer_, settings_, edit);
     if (!rows.ok()) return Add("prompt", std::string(rows.status().message()));
     size_t longest = rows->essence.tokens.size();
-    for (const PromptRow& row : rows->prompts) longest = std::max(longest, row.tokens.size() + rows->target.size());
+    for (const PromptRow& row : rows->prompts)
+      longest = std::max(longest, row.tokens.size() + rows->target.size());
     if (longest > static_cast<size_t>(context_length_)) {
-      Add("prompt", absl::StrCat("with context template and target is ", longest, " tokens, the context is ",
-                                 context_length_));
+      Add("prompt", absl::StrCat("with context template and target is ", longest,
+                                 " tokens, the context is ", context_length_));
     }
   }
 
-  void CheckPair(const std::string& field, absl::string_view prompt, absl::string_view continuation) {
-    const size_t length =
-        tokenizer_.Encode(prompt).size() + tokenizer_.Encode(absl::StrCat(" ", continuation)).size();
+  void CheckPair(const std::string& field, absl::string_view prompt,
+                 absl::string_view continuation) {
+    const size_t length = tokenizer_.Encode(prompt).size() +
+                          tokenizer_.Encode(absl::StrCat(" ", continuation)).size();
     if (length > static_cast<size_t>(context_length_)) {
-      Add(field, absl::StrCat("with its continuation is ", length, " tokens, the context is ", context_length_));
+      Add(field, absl::StrCat("with its continuation is ", length, " tokens, the context is ",
+                              context_length_));
     }
   }
 
@@ -106,8 +112,8 @@ class EditChecker {
 
 }  // namespace
 
-std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditSettings& settings, int context_length,
-                                         absl::Span<const Edit> edits) {
+std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditSettings& settings,
+                                         int context_length, absl::Span<const Edit> edits) {
   std::vector<EditViolation> violations;
   std::map<absl::string_view, int> first_of_subject;
   for (size_t i = 0; i < edits.size(); ++i) {
@@ -116,9 +122,10 @@ std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditS
     // Edits of one subject have near-equal keys, and one batch cannot give them different values.
     const auto [first, fresh] = first_of_subject.emplace(edits[i].subject, index);
     if (!fresh && !edits[i].subject.empty()) {
-      violations.push_back(EditViolation{index, "subject",
-                                         absl::StrCat("\"", edits[i].subject, "\" is the subject of edit ",
-                                                      first->second, " of this batch too; send it in another batch")});
+      violations.push_back(EditViolation{
+          index, "subject",
+          absl::StrCat("\"", edits[i].subject, "\" is the subject of edit ", first->second,
+                       " of this batch too; send it in another batch")});
     }
   }
   return violations;

@@ -20,11 +20,12 @@ struct EditViolation {
   std::string description;
 };
 
-// Checks edits without the model: prompt and target not empty and valid UTF-8 without NUL, subject exactly once in the prompt, every
-// template, prompt, paraphrase and probe with its target within the context (naming both lengths), subjects that differ within the batch.
-// Empty when all is well. Pure; thread-safe; no LibTorch.
-std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditSettings& settings, int context_length,
-                                         absl::Span<const Edit> edits);
+// Checks edits without the model: prompt and target not empty and valid UTF-8 without NUL, subject
+// exactly once in the prompt, every template, prompt, paraphrase and probe with its target within
+// the context (naming both lengths), subjects that differ within the batch. Empty when all is well.
+// Pure; thread-safe; no LibTorch.
+std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditSettings& settings,
+                                         int context_length, absl::Span<const Edit> edits);
 
 }  // namespace amend
 

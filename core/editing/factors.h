@@ -8,8 +8,8 @@
 
 namespace amend {
 
-// What one batch of b edits adds to one layer; row i belongs to edit i. The layer's update is u' * v (arXiv 2403.05330, section 3.2, with
-// u = R and v = (C + K K')^-1 K).
+// What one batch of b edits adds to one layer; row i belongs to edit i. The layer's update is u' *
+// v (arXiv 2403.05330, section 3.2, with u = R and v = (C + K K')^-1 K).
 struct LayerFactors {
   LayerIndex layer;
   Matrix u;     // [b, d_out]

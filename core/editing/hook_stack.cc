@@ -25,8 +25,8 @@ namespace {
 
 constexpr int64_t kMinCapacity = 32;
 
-// Rows of factors that stacks of one line share. Append only: a stack reads the prefix that it was made with, a longer stack's rows lie
-// behind it. Thread-safe under that rule.
+// Rows of factors that stacks of one line share. Append only: a stack reads the prefix that it was
+// made with, a longer stack's rows lie behind it. Thread-safe under that rule.
 class FactorBuffer {
  public:
   FactorBuffer(int64_t d_out, int64_t d_in, at::Device device)
@@ -82,11 +82,12 @@ struct StackedLayer {
 
 absl::Status CheckShape(const LayerFactors& factors, int64_t d_out, int64_t d_in) {
   const int64_t b = static_cast<int64_t>(factors.activations.size());
-  if (factors.u.rows != b || factors.v.rows != b || factors.u.cols != d_out || factors.v.cols != d_in) {
-    return absl::InvalidArgumentError(absl::StrCat("factors of layer ", factors.layer.value(), ": u is [",
-                                                   factors.u.rows, ", ", factors.u.cols, "], v is [", factors.v.rows,
-                                                   ", ", factors.v.cols, "]; expected [", b, ", ", d_out, "] and [", b,
-                                                   ", ", d_in, "]"));
+  if (factors.u.rows != b || factors.v.rows != b || factors.u.cols != d_out ||
+      factors.v.cols != d_in) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("factors of layer ", factors.layer.value(), ": u is [", factors.u.rows, ", ",
+                     factors.u.cols, "], v is [", factors.v.rows, ", ", factors.v.cols,
+                     "]; expected [", b, ", ", d_out, "] and [", b, ", ", d_in, "]"));
   }
   return absl::OkStatus();
 }
@@ -111,8 +112,9 @@ struct HookStack::State {
   int64_t edit_count = 0;
 
   EditId EditOfRow(int64_t row) const {
-    auto next = std::upper_bound(batches.begin(), batches.end(), row,
-                                 [](int64_t value, const auto& batch) { return value < batch.first; });
+    auto next =
+        std::upper_bound(batches.begin(), batches.end(), row,
+                         [](int64_t value, const auto& batch) { return value < batch.first; });
     const auto& [first_row, revision] = *std::prev(next);
     return EditId{revision, static_cast<int32_t>(row - first_row)};
   }
@@ -129,9 +131,9 @@ std::shared_ptr<const HookStack> HookStack::Empty(const CausalLm& model, double 
   return std::shared_ptr<const HookStack>(new HookStack(std::move(state)));
 }
 
-absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(const std::shared_ptr<const HookStack>& parent,
-                                                                   Revision revision,
-                                                                   const RevisionFactors& factors) {
+absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
+    const std::shared_ptr<const HookStack>& parent, Revision revision,
+    const RevisionFactors& factors) {
   auto state = std::make_unique<State>(*parent->state_);
   const int64_t first_row = state->edit_count;
   state->batches.emplace_back(first_row, revision);
@@ -140,23 +142,25 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(const std::sh
   state->edit_count += b;
   const absl::Status status = CatchTorch("extending a hook stack", [&]() -> absl::Status {
     for (const LayerFactors& layer_factors : factors.layers) {
-      AMEND_RETURN_IF_ERROR(CheckShape(layer_factors, state->config.hidden_size, state->config.intermediate_size));
+      AMEND_RETURN_IF_ERROR(
+          CheckShape(layer_factors, state->config.hidden_size, state->config.intermediate_size));
       if (static_cast<int64_t>(layer_factors.activations.size()) != b) {
-        return absl::InvalidArgumentError(absl::StrCat("layer ", layer_factors.layer.value(), " has ",
-                                                       layer_factors.activations.size(), " edits, another has ", b));
+        return absl::InvalidArgumentError(absl::StrCat("layer ", layer_factors.layer.value(),
+                                                       " has ", layer_factors.activations.size(),
+                                                       " edits, another has ", b));
       }
       StackedLayer& layer = state->layers[layer_factors.layer];
       const StackedFactors fresh = ScopedFactors(layer_factors, state->beta);
       if (layer.buffer == nullptr || !layer.buffer->TryAppend(first_row, fresh)) {
         // Another line already grows behind the parent: this one goes on in memory of its own.
         const StackedFactors shared = layer.factors;
-        layer.buffer = std::make_shared<FactorBuffer>(state->config.hidden_size, state->config.intermediate_size,
-                                                      state->device);
+        layer.buffer = std::make_shared<FactorBuffer>(
+            state->config.hidden_size, state->config.intermediate_size, state->device);
         if (!shared.empty()) layer.buffer->TryAppend(0, shared);
         if (!layer.buffer->TryAppend(first_row, fresh)) {
-          return absl::InvalidArgumentError(absl::StrCat("layer ", layer_factors.layer.value(), " holds ",
-                                                         shared.empty() ? 0 : shared.u.size(0),
-                                                         " edits, its line has ", first_row));
+          return absl::InvalidArgumentError(absl::StrCat(
+              "layer ", layer_factors.layer.value(), " holds ",
+              shared.empty() ? 0 : shared.u.size(0), " edits, its line has ", first_row));
         }
       }
       layer.factors = layer.buffer->View(state->edit_count);
@@ -167,13 +171,15 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(const std::sh
   return std::shared_ptr<const HookStack>(new HookStack(std::move(state)));
 }
 
-at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const {
+at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input,
+                            const at::Tensor& output) const {
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
   return ApplyFactors(it->second.factors, input, output).output;
 }
 
-at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input, const at::Tensor& output,
+at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,
+                                  const at::Tensor& output,
                                   std::vector<HookFiring>* firings) const {
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
@@ -181,7 +187,8 @@ at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input, con
   const AppliedFactors applied = ApplyFactors(factors, input, output);
   if (!applied.fired.defined()) return applied.output;
   const at::Tensor where = applied.fired.nonzero().to(at::kCPU);
-  const at::Tensor relative = (applied.activation / (factors.threshold / state_->beta)).to(at::kCPU).contiguous();
+  const at::Tensor relative =
+      (applied.activation / (factors.threshold / state_->beta)).to(at::kCPU).contiguous();
   const auto places = where.accessor<int64_t, 2>();
   const auto values = relative.accessor<float, 2>();
   for (int64_t i = 0; i < where.size(0); ++i) {

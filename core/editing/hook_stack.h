@@ -24,10 +24,11 @@ struct HookFiring {
   float relative_activation = 0;
 };
 
-// All hook layers of one revision: per edited layer the stacked factors of every edit of its line, with the LEVERAGE scope: edit b fires
-// at a token where V_b'x >= beta * a_b, and the output is W0 x + bias + sum over fired b of (V_b'x) U_b. The decision needs the current
-// token only, so full, chunked, cached and batched forwards agree.
-// Immutable and thread-safe. Stacks of one line share memory: Extend appends to the parent's buffers where the parent is their tip.
+// All hook layers of one revision: per edited layer the stacked factors of every edit of its line,
+// with the LEVERAGE scope: edit b fires at a token where V_b'x >= beta * a_b, and the output is W0
+// x + bias + sum over fired b of (V_b'x) U_b. The decision needs the current token only, so full,
+// chunked, cached and batched forwards agree. Immutable and thread-safe. Stacks of one line share
+// memory: Extend appends to the parent's buffers where the parent is their tip.
 class HookStack : public DownProjectionHook {
  public:
   ~HookStack() override;
@@ -35,11 +36,14 @@ class HookStack : public DownProjectionHook {
   // No edits at all: the unedited model.
   static std::shared_ptr<const HookStack> Empty(const CausalLm& model, double beta);
 
-  // `parent` plus the factors that `revision` brought. INVALID_ARGUMENT, naming layer and both shapes, for factors that do not fit.
-  static absl::StatusOr<std::shared_ptr<const HookStack>> Extend(const std::shared_ptr<const HookStack>& parent,
-                                                                 Revision revision, const RevisionFactors& factors);
+  // `parent` plus the factors that `revision` brought. INVALID_ARGUMENT, naming layer and both
+  // shapes, for factors that do not fit.
+  static absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
+      const std::shared_ptr<const HookStack>& parent, Revision revision,
+      const RevisionFactors& factors);
 
-  at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const override;
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                   const at::Tensor& output) const override;
 
   // Like Apply, and appends what fired to `firings`.
   at::Tensor ApplyTraced(LayerIndex layer, const at::Tensor& input, const at::Tensor& output,

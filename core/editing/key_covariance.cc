@@ -31,7 +31,8 @@ class MomentHook : public DownProjectionHook {
  public:
   explicit MomentHook(std::map<LayerIndex, at::Tensor>* moments) : moments_(moments) {}
 
-  at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const override {
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                   const at::Tensor& output) const override {
     const auto it = moments_->find(layer);
     if (it != moments_->end()) {
       // Products of one forward in float32, the sum over forwards in float64.
@@ -51,29 +52,35 @@ void AddTexts(const CausalLm& model, const std::vector<std::vector<TokenId>>& ro
   const at::Device device = TorchDevice(model);
   const PackedTokens packed = PackTokens(spans, {}, device);
   PackedAttention attention(packed.lengths, device);
-  RunBlocks(model, 0, last_layer + 1, model.Embed(packed.ids, packed.positions), packed.positions, attention, &hook);
+  RunBlocks(model, 0, last_layer + 1, model.Embed(packed.ids, packed.positions), packed.positions,
+            attention, &hook);
 }
 
-std::string TensorName(LayerIndex layer) { return absl::StrCat("layer", layer.value(), ".covariance"); }
+std::string TensorName(LayerIndex layer) {
+  return absl::StrCat("layer", layer.value(), ".covariance");
+}
 
 }  // namespace
 
-absl::StatusOr<KeyCovariance> ComputeKeyCovariance(const CausalLm& model, const Tokenizer& tokenizer,
-                                                   absl::Span<const LayerIndex> layers,
-                                                   absl::Span<const std::string> texts, int max_tokens_per_text,
-                                                   const std::function<void(int64_t texts_done)>& progress) {
-  const size_t limit = max_tokens_per_text > 0 ? std::min(max_tokens_per_text, model.config().context_length)
-                                               : model.config().context_length;
+absl::StatusOr<KeyCovariance> ComputeKeyCovariance(
+    const CausalLm& model, const Tokenizer& tokenizer, absl::Span<const LayerIndex> layers,
+    absl::Span<const std::string> texts, int max_tokens_per_text,
+    const std::function<void(int64_t texts_done)>& progress) {
+  const size_t limit = max_tokens_per_text > 0
+                           ? std::min(max_tokens_per_text, model.config().context_length)
+                           : model.config().context_length;
   KeyCovariance covariance;
   const absl::Status status = CatchTorch("computing the key covariance", [&]() -> absl::Status {
     const at::NoGradGuard no_grad;
     const int64_t d_in = model.config().intermediate_size;
     std::map<LayerIndex, at::Tensor> moments;
     for (const LayerIndex layer : layers) {
-      moments[layer] = at::zeros({d_in, d_in}, at::TensorOptions().dtype(at::kDouble).device(TorchDevice(model)));
+      moments[layer] = at::zeros({d_in, d_in},
+                                 at::TensorOptions().dtype(at::kDouble).device(TorchDevice(model)));
     }
     const MomentHook hook(&moments);
-    const int last_layer = layers.empty() ? -1 : std::max_element(layers.begin(), layers.end())->value();
+    const int last_layer =
+        layers.empty() ? -1 : std::max_element(layers.begin(), layers.end())->value();
     std::vector<std::vector<TokenId>> rows;
     int64_t pending = 0;
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -89,9 +96,11 @@ absl::StatusOr<KeyCovariance> ComputeKeyCovariance(const CausalLm& model, const 
         if (progress) progress(static_cast<int64_t>(i) + 1);
       }
     }
-    if (covariance.tokens == 0) return absl::InvalidArgumentError("the covariance texts hold no token");
+    if (covariance.tokens == 0)
+      return absl::InvalidArgumentError("the covariance texts hold no token");
     for (const auto& [layer, moment] : moments) {
-      covariance.layers.push_back({layer, ToMatrix(moment / static_cast<double>(covariance.tokens))});
+      covariance.layers.push_back(
+          {layer, ToMatrix(moment / static_cast<double>(covariance.tokens))});
     }
     return absl::OkStatus();
   });
@@ -102,19 +111,23 @@ absl::StatusOr<KeyCovariance> ComputeKeyCovariance(const CausalLm& model, const 
 absl::Status SaveKeyCovariance(const KeyCovariance& covariance, const std::string& path) {
   return CatchTorch("saving the key covariance", [&] {
     std::map<std::string, at::Tensor> tensors;
-    for (const KeyCovariance::Layer& layer : covariance.layers) tensors[TensorName(layer.layer)] = ToTensor(layer.moment);
+    for (const KeyCovariance::Layer& layer : covariance.layers)
+      tensors[TensorName(layer.layer)] = ToTensor(layer.moment);
     return WriteSafetensors(tensors, path);
   });
 }
 
-absl::StatusOr<KeyCovariance> LoadKeyCovariance(const std::string& path, absl::Span<const LayerIndex> layers) {
+absl::StatusOr<KeyCovariance> LoadKeyCovariance(const std::string& path,
+                                                absl::Span<const LayerIndex> layers) {
   KeyCovariance covariance;
   const absl::Status status = CatchTorch("loading the key covariance", [&]() -> absl::Status {
-    AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+    AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                           SafetensorsFile::Open(path));
     for (const LayerIndex layer : layers) {
       AMEND_ASSIGN_OR_RETURN(const at::Tensor moment, file->Read(TensorName(layer)));
       if (moment.dim() != 2 || moment.size(0) != moment.size(1)) {
-        return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", TensorName(layer), " is not square"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(path, ": tensor ", TensorName(layer), " is not square"));
       }
       covariance.layers.push_back({layer, ToMatrix(moment)});
     }

@@ -14,7 +14,8 @@
 
 namespace amend {
 
-// The background second moment of the keys, E[k k'], uncentred, per token (MEMIT, arXiv 2210.07229, section 4.2). Plain data.
+// The background second moment of the keys, E[k k'], uncentred, per token (MEMIT, arXiv 2210.07229,
+// section 4.2). Plain data.
 struct KeyCovariance {
   struct Layer {
     LayerIndex layer;
@@ -25,17 +26,19 @@ struct KeyCovariance {
   int64_t tokens = 0;
 };
 
-// Runs the unedited model over `texts`, one by one, each cut to `max_tokens_per_text` (0: the context length). `progress` may be null.
-// INVALID_ARGUMENT when there is no token at all.
-absl::StatusOr<KeyCovariance> ComputeKeyCovariance(const CausalLm& model, const Tokenizer& tokenizer,
-                                                   absl::Span<const LayerIndex> layers,
-                                                   absl::Span<const std::string> texts, int max_tokens_per_text,
-                                                   const std::function<void(int64_t texts_done)>& progress);
+// Runs the unedited model over `texts`, one by one, each cut to `max_tokens_per_text` (0: the
+// context length). `progress` may be null. INVALID_ARGUMENT when there is no token at all.
+absl::StatusOr<KeyCovariance> ComputeKeyCovariance(
+    const CausalLm& model, const Tokenizer& tokenizer, absl::Span<const LayerIndex> layers,
+    absl::Span<const std::string> texts, int max_tokens_per_text,
+    const std::function<void(int64_t texts_done)>& progress);
 
-// A safetensors file with float32 tensors "layer{l}.covariance" [d_in, d_in]. Save writes to a temporary name, syncs and renames.
+// A safetensors file with float32 tensors "layer{l}.covariance" [d_in, d_in]. Save writes to a
+// temporary name, syncs and renames.
 absl::Status SaveKeyCovariance(const KeyCovariance& covariance, const std::string& path);
 // Only `layers` are read. NOT_FOUND, naming file and tensor, for a missing one.
-absl::StatusOr<KeyCovariance> LoadKeyCovariance(const std::string& path, absl::Span<const LayerIndex> layers);
+absl::StatusOr<KeyCovariance> LoadKeyCovariance(const std::string& path,
+                                                absl::Span<const LayerIndex> layers);
 
 }  // namespace amend
 

@@ -22,7 +22,8 @@
 namespace amend {
 namespace {
 
-// The hooks while a batch is being solved: per layer the factors in force. Can also keep what one layer's projection reads.
+// The hooks while a batch is being solved: per layer the factors in force. Can also keep what one
+// layer's projection reads.
 class SolvingHooks : public DownProjectionHook {
  public:
   void Set(LayerIndex layer, StackedFactors factors) { layers_[layer] = std::move(factors); }
@@ -32,7 +33,8 @@ class SolvingHooks : public DownProjectionHook {
     captured_ = input;
   }
 
-  at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const override {
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                   const at::Tensor& output) const override {
     if (captured_ != nullptr && layer == captured_layer_) *captured_ = input;
     const auto it = layers_.find(layer);
     return it == layers_.end() ? output : ApplyFactors(it->second, input, output).output;
@@ -44,10 +46,12 @@ class SolvingHooks : public DownProjectionHook {
   at::Tensor* captured_ = nullptr;
 };
 
-// The prompts of a batch, each cut behind its lookup index, and their hidden states as the layer loop walks upwards.
+// The prompts of a batch, each cut behind its lookup index, and their hidden states as the layer
+// loop walks upwards.
 class LayerWalk {
  public:
-  LayerWalk(const CausalLm& model, absl::Span<const EditRows> edits) : model_(model), device_(TorchDevice(model)) {
+  LayerWalk(const CausalLm& model, absl::Span<const EditRows> edits)
+      : model_(model), device_(TorchDevice(model)) {
     std::vector<absl::Span<const TokenId>> rows;
     std::vector<int64_t> plain_rows, plain_tokens;
     int64_t start = 0;
@@ -78,7 +82,8 @@ class LayerWalk {
     layer_ = layer;
   }
 
-  // Keys [B, d_in] of the block that comes next, and the output of block `last` at the lookup index of the plain rows [B, d].
+  // Keys [B, d_in] of the block that comes next, and the output of block `last` at the lookup index
+  // of the plain rows [B, d].
   std::pair<at::Tensor, at::Tensor> KeysAndCurrent(int last, SolvingHooks* hooks) const {
     at::Tensor input;
     PackedAttention attention(packed_.lengths, device_);
@@ -87,8 +92,9 @@ class LayerWalk {
         RunBlocks(model_, layer_, layer_ + 1, hidden_, packed_.positions, attention, hooks);
     hooks->Capture(LayerIndex(layer_), nullptr);
     PackedAttention plain_attention(plain_lengths_, device_);
-    const at::Tensor top = RunBlocks(model_, layer_ + 1, last + 1, next.index_select(0, plain_tokens_),
-                                     plain_positions_, plain_attention, hooks);
+    const at::Tensor top =
+        RunBlocks(model_, layer_ + 1, last + 1, next.index_select(0, plain_tokens_),
+                  plain_positions_, plain_attention, hooks);
     std::vector<int64_t> plain_last;
     int64_t end = 0;
     for (const int64_t length : plain_lengths_) plain_last.push_back((end += length) - 1);
@@ -97,7 +103,8 @@ class LayerWalk {
   }
 
  private:
-  // Half the plain template, half the mean of the prefixed ones. [B * templates, d_in] -> [B, d_in].
+  // Half the plain template, half the mean of the prefixed ones. [B * templates, d_in] -> [B,
+  // d_in].
   at::Tensor MixTemplates(const at::Tensor& keys) const {
     const at::Tensor grouped = keys.view({edits_, templates_, -1});
     const at::Tensor plain = grouped.select(1, 0);
@@ -124,16 +131,17 @@ absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::
   const at::Tensor k = keys.to(at::kDouble).t();
   const auto [factor, failed_minor] = at::linalg_cholesky_ex(at::addmm(covariance, k, k.t()));
   if (failed_minor.item<int>() != 0) {
-    return absl::AbortedError(absl::StrCat("the key covariance is singular: its leading minor of order ",
-                                           failed_minor.item<int>(), " of ", covariance.size(0),
-                                           " is not positive definite"));
+    return absl::AbortedError(absl::StrCat(
+        "the key covariance is singular: its leading minor of order ", failed_minor.item<int>(),
+        " of ", covariance.size(0), " is not positive definite"));
   }
   return at::cholesky_solve(k, factor).t().contiguous();
 }
 
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
-    const CausalLm& model, const HookStack& parent, const EditSettings& settings, absl::Span<const EditRows> edits,
-    const at::Tensor& target_values, const std::map<LayerIndex, at::Tensor>& covariances,
+    const CausalLm& model, const HookStack& parent, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const at::Tensor& target_values,
+    const std::map<LayerIndex, at::Tensor>& covariances,
     const std::function<bool(int done, int total)>& after_layer) {
   const at::NoGradGuard no_grad;
   const int layers = static_cast<int>(settings.layers.size());
@@ -155,8 +163,9 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     update.u = (target_values - update.current) / static_cast<double>(layers - i);
     update.v = v.to(at::kFloat);
     update.activations = (v * update.keys.to(at::kDouble)).sum(1).to(at::kFloat);
-    hooks.Set(layer, Concatenate(parent.LayerFactorsOf(layer),
-                                 StackedFactors{update.u, update.v, update.activations * settings.beta}));
+    hooks.Set(layer,
+              Concatenate(parent.LayerFactorsOf(layer),
+                          StackedFactors{update.u, update.v, update.activations * settings.beta}));
     updates[layer] = std::move(update);
     if (!after_layer(i + 1, layers)) return absl::CancelledError("solving was cancelled");
   }

@@ -26,18 +26,21 @@ struct LayerUpdate {
   at::Tensor activations;  // [B], float32: v_b . k_b
 };
 
-// X' [B, d_in], float64, with X = (covariance + K K')^-1 K; covariance [d_in, d_in], float64; keys [B, d_in]. ABORTED when the sum is not
-// positive definite.
+// X' [B, d_in], float64, with X = (covariance + K K')^-1 K; covariance [d_in, d_in], float64; keys
+// [B, d_in]. ABORTED when the sum is not positive definite.
 absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::Tensor& keys);
 
-// The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals towards `target_values` [B, d], and
-// factors. While it runs, layers that are not updated yet add the parent's accumulated update at every token (temporary hooks); a layer
-// that has been updated uses the serving scope with the batch's own columns.
+// The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals
+// towards `target_values` [B, d], and factors. While it runs, layers that are not updated yet add
+// the parent's accumulated update at every token (temporary hooks); a layer that has been updated
+// uses the serving scope with the batch's own columns.
 //
-// `covariances` [d_in, d_in], float64, per edited layer: those of the parent's line. `after_layer(done, total)`: false cancels.
+// `covariances` [d_in, d_in], float64, per edited layer: those of the parent's line.
+// `after_layer(done, total)`: false cancels.
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
-    const CausalLm& model, const HookStack& parent, const EditSettings& settings, absl::Span<const EditRows> edits,
-    const at::Tensor& target_values, const std::map<LayerIndex, at::Tensor>& covariances,
+    const CausalLm& model, const HookStack& parent, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const at::Tensor& target_values,
+    const std::map<LayerIndex, at::Tensor>& covariances,
     const std::function<bool(int done, int total)>& after_layer);
 
 }  // namespace amend

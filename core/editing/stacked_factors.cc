@@ -13,7 +13,8 @@
 
 namespace amend {
 
-AppliedFactors ApplyFactors(const StackedFactors& factors, const at::Tensor& input, const at::Tensor& output) {
+AppliedFactors ApplyFactors(const StackedFactors& factors, const at::Tensor& input,
+                            const at::Tensor& output) {
   AppliedFactors applied;
   applied.output = output;
   if (factors.empty()) return applied;

@@ -23,7 +23,8 @@ struct AppliedFactors {
 };
 
 // input [T, d_in], output [T, d_out] = W0 x + bias. Adds sum over fired b of (v_b . x) u_b.
-AppliedFactors ApplyFactors(const StackedFactors& factors, const at::Tensor& input, const at::Tensor& output);
+AppliedFactors ApplyFactors(const StackedFactors& factors, const at::Tensor& input,
+                            const at::Tensor& output);
 
 // The rows of `a`, then those of `b` (either may be empty). Both with thresholds or both without.
 StackedFactors Concatenate(const StackedFactors& a, const StackedFactors& b);

@@ -38,15 +38,16 @@ at::Tensor RowNorms(const at::Tensor& x) { return at::linalg_vector_norm(x, 2, {
 struct Row {
   std::vector<TokenId> tokens;
   int64_t lookup = 0;
-  int edit = 0;         // within the group
-  int64_t labels = 0;   // target tokens predicted from this row; 0 for the essence row
+  int edit = 0;        // within the group
+  int64_t labels = 0;  // target tokens predicted from this row; 0 for the essence row
 };
 
 std::vector<Row> MakeRows(absl::Span<const EditRows> edits) {
   std::vector<Row> rows;
   for (size_t e = 0; e < edits.size(); ++e) {
     for (const PromptRow& prompt : edits[e].prompts) {
-      Row row{prompt.tokens, prompt.lookup, static_cast<int>(e), static_cast<int64_t>(edits[e].target.size())};
+      Row row{prompt.tokens, prompt.lookup, static_cast<int>(e),
+              static_cast<int64_t>(edits[e].target.size())};
       row.tokens.insert(row.tokens.end(), edits[e].target.begin(), edits[e].target.end() - 1);
       rows.push_back(std::move(row));
     }
@@ -57,8 +58,8 @@ std::vector<Row> MakeRows(absl::Span<const EditRows> edits) {
 
 // Everything a step needs of the edits that are still being optimised.
 struct ActiveSet {
-  std::vector<int> edits;    // of the group, ascending
-  at::Tensor hidden;         // [S, d]: output of block l_m at the rows' positions from the lookup index on
+  std::vector<int> edits;  // of the group, ascending
+  at::Tensor hidden;  // [S, d]: output of block l_m at the rows' positions from the lookup index on
   at::Tensor positions;      // [S]
   at::Tensor delta_rows;     // [N]: the packed place of each row's lookup index
   at::Tensor delta_edits;    // [N]: which of `edits` each row belongs to
@@ -73,15 +74,15 @@ struct ActiveSet {
 // The part of the forward that does not depend on delta, for one group of edits.
 class FrozenForward {
  public:
-  FrozenForward(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer, int loss_layer,
-                absl::Span<const EditRows> edits)
+  FrozenForward(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer,
+                int loss_layer, absl::Span<const EditRows> edits)
       : edits_(edits), rows_(MakeRows(edits)), device_(TorchDevice(model)) {
     std::vector<absl::Span<const TokenId>> tokens;
     for (const Row& row : rows_) tokens.emplace_back(row.tokens);
     const PackedTokens packed = PackTokens(tokens, {}, device_);
     PackedAttention attention(packed.lengths, device_);
-    hidden_ = RunBlocks(model, 0, last_edited_layer + 1, model.Embed(packed.ids, packed.positions), packed.positions,
-                        attention, &hooks);
+    hidden_ = RunBlocks(model, 0, last_edited_layer + 1, model.Embed(packed.ids, packed.positions),
+                        packed.positions, attention, &hooks);
     int64_t start = 0;
     for (const Row& row : rows_) {
       starts_.push_back(start);
@@ -106,7 +107,8 @@ class FrozenForward {
 
  private:
   // Keys and values that blocks above l_m hold for positions before the lookup index.
-  void RecordPrefix(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer, int loss_layer) {
+  void RecordPrefix(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer,
+                    int loss_layer) {
     std::vector<int64_t> places;
     std::vector<int64_t> positions;
     std::vector<int64_t> lengths;
@@ -121,7 +123,8 @@ class FrozenForward {
     if (places.empty() || last_edited_layer >= loss_layer) return;
     PackedAttention attention(lengths, device_);
     attention.RecordInto(&prefix_, LayerIndex(last_edited_layer + 1));
-    RunBlocks(model, last_edited_layer + 1, loss_layer + 1, hidden_.index_select(0, IndexTensor(places, device_)),
+    RunBlocks(model, last_edited_layer + 1, loss_layer + 1,
+              hidden_.index_select(0, IndexTensor(places, device_)),
               IndexTensor(positions, device_), attention, &hooks);
   }
 
@@ -135,8 +138,8 @@ class FrozenForward {
 
 ActiveSet FrozenForward::Select(std::vector<int> edits) const {
   ActiveSet active;
-  std::vector<int64_t> rows, places, positions, delta_rows, delta_edits, label_rows, essence_rows, label_ids,
-      label_edits;
+  std::vector<int64_t> rows, places, positions, delta_rows, delta_edits, label_rows, essence_rows,
+      label_ids, label_edits;
   std::vector<float> label_weights;
   int64_t packed = 0;
   for (size_t r = 0; r < rows_.size(); ++r) {
@@ -167,7 +170,8 @@ ActiveSet FrozenForward::Select(std::vector<int> edits) const {
   active.positions = IndexTensor(positions, device_);
   active.delta_rows = IndexTensor(delta_rows, device_);
   active.delta_edits = IndexTensor(delta_edits, device_);
-  active.read_rows = at::cat({IndexTensor(label_rows, device_), IndexTensor(essence_rows, device_)}, 0);
+  active.read_rows =
+      at::cat({IndexTensor(label_rows, device_), IndexTensor(essence_rows, device_)}, 0);
   active.label_ids = IndexTensor(label_ids, device_).unsqueeze(1);
   active.label_edits = IndexTensor(label_edits, device_);
   active.label_weights = at::tensor(at::ArrayRef<float>(label_weights)).to(device_);
@@ -178,9 +182,14 @@ ActiveSet FrozenForward::Select(std::vector<int> edits) const {
 // Adam (Kingma and Ba 2014) on all active deltas, with projection onto the clamp.
 class DeltaOptimizer {
  public:
-  DeltaOptimizer(const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings, int loss_layer,
-                 const FrozenForward& frozen, int edits)
-      : model_(model), hooks_(hooks), settings_(settings), loss_layer_(loss_layer), frozen_(frozen) {
+  DeltaOptimizer(const CausalLm& model, const DownProjectionHook& hooks,
+                 const EditSettings& settings, int loss_layer, const FrozenForward& frozen,
+                 int edits)
+      : model_(model),
+        hooks_(hooks),
+        settings_(settings),
+        loss_layer_(loss_layer),
+        frozen_(frozen) {
     z0_ = frozen.InitialValues();
     result_ = at::zeros_like(z0_);
     std::vector<int> all(edits);
@@ -209,8 +218,9 @@ class DeltaOptimizer {
     for (size_t i = 0; i < active_.edits.size(); ++i) {
       reports_[active_.edits[i]] = TargetReport{loss[i], iteration + 1};
       if (!std::isfinite(loss[i])) {
-        return absl::AbortedError(absl::StrCat("the loss of edit ", active_.edits[i], " is not finite at iteration ",
-                                               iteration, ": ", loss[i]));
+        return absl::AbortedError(absl::StrCat("the loss of edit ", active_.edits[i],
+                                               " is not finite at iteration ", iteration, ": ",
+                                               loss[i]));
       }
       if (!last && loss[i] >= settings_.stop_loss) kept.push_back(static_cast<int64_t>(i));
     }
@@ -228,21 +238,25 @@ class DeltaOptimizer {
   // [active edits], float32. delta [active edits, d].
   at::Tensor Losses(const at::Tensor& delta) {
     const int64_t count = delta.size(0);
-    const at::Tensor moved = active_.hidden.to(at::kFloat)
-                                 .index_add(0, active_.delta_rows, delta.index_select(0, active_.delta_edits))
-                                 .to(active_.hidden.scalar_type());
-    const at::Tensor out = RunBlocks(model_, settings_.layers.back().value() + 1, loss_layer_ + 1, moved,
-                                     active_.positions, *attention_, &hooks_);
-    const at::Tensor log_probs = at::log_softmax(model_.Head(out.index_select(0, active_.read_rows)), -1);
+    const at::Tensor moved =
+        active_.hidden.to(at::kFloat)
+            .index_add(0, active_.delta_rows, delta.index_select(0, active_.delta_edits))
+            .to(active_.hidden.scalar_type());
+    const at::Tensor out = RunBlocks(model_, settings_.layers.back().value() + 1, loss_layer_ + 1,
+                                     moved, active_.positions, *attention_, &hooks_);
+    const at::Tensor log_probs =
+        at::log_softmax(model_.Head(out.index_select(0, active_.read_rows)), -1);
     const int64_t labels = active_.label_ids.size(0);
     const at::Tensor label_losses =
-        -log_probs.narrow(0, 0, labels).gather(1, active_.label_ids).squeeze(1) * active_.label_weights;
-    const at::Tensor nll =
-        at::zeros({count}, delta.options().requires_grad(false)).index_add(0, active_.label_edits, label_losses);
+        -log_probs.narrow(0, 0, labels).gather(1, active_.label_ids).squeeze(1) *
+        active_.label_weights;
+    const at::Tensor nll = at::zeros({count}, delta.options().requires_grad(false))
+                               .index_add(0, active_.label_edits, label_losses);
     const at::Tensor essence = log_probs.narrow(0, labels, count);
     if (!initial_essence_.defined()) initial_essence_ = essence.detach();
     const at::Tensor kl = (essence.exp() * (essence - initial_essence_)).sum(-1);
-    return nll + settings_.kl_factor * kl + settings_.weight_decay * RowNorms(delta) / z0_norm_.square();
+    return nll + settings_.kl_factor * kl +
+           settings_.weight_decay * RowNorms(delta) / z0_norm_.square();
   }
 
   // Goes on with the active edits at these places; the others keep the delta that they have.
@@ -267,8 +281,10 @@ class DeltaOptimizer {
   void Step(int t) {
     first_moment_ = kBeta1 * first_moment_ + (1 - kBeta1) * gradient_;
     second_moment_ = kBeta2 * second_moment_ + (1 - kBeta2) * gradient_.square();
-    const at::Tensor denominator = second_moment_.sqrt() / std::sqrt(1 - std::pow(kBeta2, t)) + kEpsilon;
-    delta_ = delta_ - settings_.learning_rate / (1 - std::pow(kBeta1, t)) * first_moment_ / denominator;
+    const at::Tensor denominator =
+        second_moment_.sqrt() / std::sqrt(1 - std::pow(kBeta2, t)) + kEpsilon;
+    delta_ =
+        delta_ - settings_.learning_rate / (1 - std::pow(kBeta1, t)) * first_moment_ / denominator;
     const at::Tensor norm = RowNorms(delta_);
     const at::Tensor bound = settings_.clamp * z0_norm_;
     const at::Tensor scale = at::where(norm > bound, bound / norm, at::ones_like(norm));
@@ -276,7 +292,8 @@ class DeltaOptimizer {
   }
 
   void ResetAttention() {
-    attention_.emplace(&active_.prefix, active_.lengths, active_.hidden.device(), active_.hidden.scalar_type());
+    attention_.emplace(&active_.prefix, active_.lengths, active_.hidden.device(),
+                       active_.hidden.scalar_type());
   }
 
   const CausalLm& model_;
@@ -284,11 +301,11 @@ class DeltaOptimizer {
   const EditSettings& settings_;
   const int loss_layer_;
   const FrozenForward& frozen_;
-  at::Tensor z0_;               // [group, d]
-  at::Tensor result_;           // [group, d]: final deltas
+  at::Tensor z0_;      // [group, d]
+  at::Tensor result_;  // [group, d]: final deltas
   ActiveSet active_;
   std::optional<PrefixedAttention> attention_;
-  at::Tensor delta_;            // [active, d], and so the following
+  at::Tensor delta_;  // [active, d], and so the following
   at::Tensor first_moment_;
   at::Tensor second_moment_;
   at::Tensor gradient_;
@@ -299,9 +316,11 @@ class DeltaOptimizer {
 
 // Edits of one group: as many as fit the memory for activations, at least one.
 size_t GroupSize(const CausalLm& model, absl::Span<const EditRows> edits, int blocks) {
-  // Saved for the backward pass per token and block: about 12 hidden-sized and 4 intermediate-sized tensors.
+  // Saved for the backward pass per token and block: about 12 hidden-sized and 4 intermediate-sized
+  // tensors.
   const int64_t bytes_per_token =
-      4 * (blocks + 1) * (12 * int64_t{model.config().hidden_size} + 4 * int64_t{model.config().intermediate_size});
+      4 * (blocks + 1) *
+      (12 * int64_t{model.config().hidden_size} + 4 * int64_t{model.config().intermediate_size});
   int64_t tokens = 0;
   size_t count = 0;
   for (const EditRows& edit : edits) {
@@ -316,9 +335,9 @@ size_t GroupSize(const CausalLm& model, absl::Span<const EditRows> edits, int bl
 
 }  // namespace
 
-absl::StatusOr<TargetValues> OptimizeTargetValues(const CausalLm& model, const DownProjectionHook& hooks,
-                                                  const EditSettings& settings, absl::Span<const EditRows> edits,
-                                                  const std::function<bool(int done, int total)>& after_step) {
+absl::StatusOr<TargetValues> OptimizeTargetValues(
+    const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step) {
   const at::NoGradGuard no_grad;
   const int last_edited_layer = settings.layers.back().value();
   const int loss_layer = settings.loss_layer < 0 ? model.config().layers - 1 : settings.loss_layer;
@@ -338,7 +357,8 @@ absl::StatusOr<TargetValues> OptimizeTargetValues(const CausalLm& model, const D
       }
     }
     values.push_back(optimizer.FinalValues());
-    result.reports.insert(result.reports.end(), optimizer.reports().begin(), optimizer.reports().end());
+    result.reports.insert(result.reports.end(), optimizer.reports().begin(),
+                          optimizer.reports().end());
     begin += count;
   }
   result.z = at::cat(values, 0);

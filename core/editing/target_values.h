@@ -17,21 +17,24 @@
 namespace amend {
 
 struct TargetValues {
-  at::Tensor z;  // [B, d], float32: row i is the wanted output of block l_m at edit i's lookup index
+  at::Tensor
+      z;  // [B, d], float32: row i is the wanted output of block l_m at edit i's lookup index
   std::vector<TargetReport> reports;
 };
 
-// Finds what block l_m (the last edited one) should put out at each subject's last token so that the model continues with the target
-// (arXiv 2403.05330, section 3.1; ROME, arXiv 2202.05262, section 3.1). `hooks` are those of the parent revision.
+// Finds what block l_m (the last edited one) should put out at each subject's last token so that
+// the model continues with the target (arXiv 2403.05330, section 3.1; ROME, arXiv 2202.05262,
+// section 3.1). `hooks` are those of the parent revision.
 //
-// Only what depends on delta is run at every step: positions from the lookup index on, blocks above l_m, and the output head where the
-// loss reads it. All edits share each step; finished ones are dropped.
+// Only what depends on delta is run at every step: positions from the lookup index on, blocks above
+// l_m, and the output head where the loss reads it. All edits share each step; finished ones are
+// dropped.
 //
-// `after_step(done, total)` is called between steps; when it returns false the result is CANCELLED. ABORTED, naming the edit, when a loss
-// is not finite.
-absl::StatusOr<TargetValues> OptimizeTargetValues(const CausalLm& model, const DownProjectionHook& hooks,
-                                                  const EditSettings& settings, absl::Span<const EditRows> edits,
-                                                  const std::function<bool(int done, int total)>& after_step);
+// `after_step(done, total)` is called between steps; when it returns false the result is CANCELLED.
+// ABORTED, naming the edit, when a loss is not finite.
+absl::StatusOr<TargetValues> OptimizeTargetValues(
+    const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step);
 
 }  // namespace amend
 

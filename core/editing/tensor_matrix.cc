@@ -8,7 +8,8 @@ namespace amend {
 
 at::Tensor ToTensor(const Matrix& matrix) {
   at::Tensor tensor = at::empty({matrix.rows, matrix.cols}, at::TensorOptions().dtype(at::kFloat));
-  std::memcpy(tensor.mutable_data_ptr<float>(), matrix.values.data(), matrix.values.size() * sizeof(float));
+  std::memcpy(tensor.mutable_data_ptr<float>(), matrix.values.data(),
+              matrix.values.size() * sizeof(float));
   return tensor;
 }
 

@@ -11,7 +11,8 @@
 namespace amend {
 namespace {
 
-ScoreItem MakeItem(const Tokenizer& tokenizer, absl::string_view prompt, absl::string_view continuation) {
+ScoreItem MakeItem(const Tokenizer& tokenizer, absl::string_view prompt,
+                   absl::string_view continuation) {
   return ScoreItem{tokenizer.Encode(prompt), tokenizer.Encode(absl::StrCat(" ", continuation))};
 }
 
@@ -41,8 +42,10 @@ class Mean {
 
 }  // namespace
 
-absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model, const Tokenizer& tokenizer,
-                                                      const HookStack& before, const HookStack& after,
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
+                                                      const Tokenizer& tokenizer,
+                                                      const HookStack& before,
+                                                      const HookStack& after,
                                                       absl::Span<const Edit> edits) {
   // Per edit: its prompt, its paraphrases; and, in a list of their own, its probes.
   std::vector<ScoreItem> targets, probes;
@@ -51,7 +54,8 @@ absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model, con
     for (const std::string& paraphrase : edit.paraphrases) {
       targets.push_back(MakeItem(tokenizer, paraphrase, edit.target_new));
     }
-    for (const Probe& probe : edit.probes) probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
+    for (const Probe& probe : edit.probes)
+      probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
   }
   AMEND_ASSIGN_OR_RETURN(const auto target_scores, ScoreContinuations(model, after, targets));
   AMEND_ASSIGN_OR_RETURN(const auto probes_before, ScoreContinuations(model, before, probes));

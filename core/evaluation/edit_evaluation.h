@@ -12,11 +12,15 @@
 
 namespace amend {
 
-// Teacher-forced, token-level scores of each edit, as in EasyEdit. text = prompt + " " + target. Reliability: share of target tokens that
-// `after` predicts on the edit's prompt; generality: the same over its paraphrases (mean over paraphrases); locality: share of the answer
-// tokens of its probes that `before` and `after` predict alike (mean over probes). Absent where an edit has no paraphrase or probe.
-absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model, const Tokenizer& tokenizer,
-                                                      const HookStack& before, const HookStack& after,
+// Teacher-forced, token-level scores of each edit, as in EasyEdit. text = prompt + " " + target.
+// Reliability: share of target tokens that `after` predicts on the edit's prompt; generality: the
+// same over its paraphrases (mean over paraphrases); locality: share of the answer tokens of its
+// probes that `before` and `after` predict alike (mean over probes). Absent where an edit has no
+// paraphrase or probe.
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
+                                                      const Tokenizer& tokenizer,
+                                                      const HookStack& before,
+                                                      const HookStack& after,
                                                       absl::Span<const Edit> edits);
 
 // Means over the edits that have the score.

@@ -38,12 +38,15 @@ std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const HookStac
   const std::vector<absl::Span<const TokenId>> spans(rows.begin(), rows.end());
   const PackedTokens packed = PackTokens(spans, {}, device);
   PackedAttention attention(packed.lengths, device);
-  const at::Tensor hidden = RunBlocks(model, 0, model.config().layers, model.Embed(packed.ids, packed.positions),
-                                      packed.positions, attention, &hooks);
+  const at::Tensor hidden =
+      RunBlocks(model, 0, model.config().layers, model.Embed(packed.ids, packed.positions),
+                packed.positions, attention, &hooks);
   const at::Tensor log_probs =
       at::log_softmax(model.Head(hidden.index_select(0, IndexTensor(read, device))), -1);
-  const at::Tensor chosen =
-      log_probs.gather(1, IndexTensor(labels, device).unsqueeze(1)).squeeze(1).to(at::kCPU).contiguous();
+  const at::Tensor chosen = log_probs.gather(1, IndexTensor(labels, device).unsqueeze(1))
+                                .squeeze(1)
+                                .to(at::kCPU)
+                                .contiguous();
   const at::Tensor best = log_probs.argmax(1).to(at::kCPU).contiguous();
   const float* logprob = chosen.const_data_ptr<float>();
   const int64_t* argmax = best.const_data_ptr<int64_t>();
@@ -61,13 +64,14 @@ std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const HookStac
 
 absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& item) {
   if (item.prompt.empty() || item.continuation.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("item ", index, " has a prompt of ", item.prompt.size(),
-                                                   " tokens and a continuation of ", item.continuation.size(),
-                                                   "; both need at least one"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "item ", index, " has a prompt of ", item.prompt.size(), " tokens and a continuation of ",
+        item.continuation.size(), "; both need at least one"));
   }
   const size_t length = item.prompt.size() + item.continuation.size() - 1;
   if (length > static_cast<size_t>(model.config().context_length)) {
-    return absl::InvalidArgumentError(absl::StrCat("item ", index, " has ", length, " tokens, the context is ",
+    return absl::InvalidArgumentError(absl::StrCat("item ", index, " has ", length,
+                                                   " tokens, the context is ",
                                                    model.config().context_length));
   }
   return absl::OkStatus();
@@ -75,8 +79,8 @@ absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& ite
 
 }  // namespace
 
-absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(const CausalLm& model, const HookStack& hooks,
-                                                                   absl::Span<const ScoreItem> items) {
+absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(
+    const CausalLm& model, const HookStack& hooks, absl::Span<const ScoreItem> items) {
   for (size_t i = 0; i < items.size(); ++i) {
     if (absl::Status status = CheckItem(model, i, items[i]); !status.ok()) return status;
   }
@@ -91,7 +95,8 @@ absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(const CausalL
         tokens += items[end].prompt.size() + items[end].continuation.size();
         ++end;
       }
-      for (ScoredContinuation& result : ScoreChunk(model, hooks, items.subspan(begin, end - begin))) {
+      for (ScoredContinuation& result :
+           ScoreChunk(model, hooks, items.subspan(begin, end - begin))) {
         results.push_back(std::move(result));
       }
       begin = end;

@@ -24,9 +24,10 @@ struct ScoredContinuation {
   std::vector<TokenId> argmax;
 };
 
-// Results in the order of the items. INVALID_ARGUMENT, naming item and both lengths, for one that does not fit the context.
-absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(const CausalLm& model, const HookStack& hooks,
-                                                                   absl::Span<const ScoreItem> items);
+// Results in the order of the items. INVALID_ARGUMENT, naming item and both lengths, for one that
+// does not fit the context.
+absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(
+    const CausalLm& model, const HookStack& hooks, absl::Span<const ScoreItem> items);
 
 }  // namespace amend
 

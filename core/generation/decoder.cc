@@ -29,7 +29,8 @@ struct StepLogits::State {
 
 namespace {
 
-// Applies to each row of a step the hooks of its own revision; neighbours of the same revision share one product.
+// Applies to each row of a step the hooks of its own revision; neighbours of the same revision
+// share one product.
 class RowHooks : public DownProjectionHook {
  public:
   struct Segment {
@@ -43,7 +44,8 @@ class RowHooks : public DownProjectionHook {
 
   explicit RowHooks(std::vector<Segment> segments) : segments_(std::move(segments)) {}
 
-  at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const override {
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                   const at::Tensor& output) const override {
     if (segments_.size() == 1) return ApplySegment(segments_[0], layer, input, output);
     std::vector<at::Tensor> outputs;
     outputs.reserve(segments_.size());
@@ -89,10 +91,14 @@ absl::Span<const float> StepLogits::row(int i) const {
 
 Decoder::Decoder(std::shared_ptr<const CausalLm> model) : model_(std::move(model)) {}
 
-std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStack> hooks, bool trace_hooks) const {
+std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStack> hooks,
+                                                  bool trace_hooks) const {
   const c10::InferenceMode inference;
-  auto state = std::make_unique<DecodeState::State>(DecodeState::State{
-      std::move(hooks), trace_hooks, KvCache(model_->config(), TorchDevice(*model_), TorchDtype(*model_)), {}});
+  auto state = std::make_unique<DecodeState::State>(
+      DecodeState::State{std::move(hooks),
+                         trace_hooks,
+                         KvCache(model_->config(), TorchDevice(*model_), TorchDtype(*model_)),
+                         {}});
   return std::unique_ptr<DecodeState>(new DecodeState(std::move(state)));
 }
 
@@ -102,7 +108,8 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
     const int64_t length = row.state->length();
     if (row.tokens.empty()) return absl::InvalidArgumentError("a row of a step has no tokens");
     if (length + static_cast<int64_t>(row.tokens.size()) > context) {
-      return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ", row.tokens.size(),
+      return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
+                                                     row.tokens.size(),
                                                      " more pass the context of ", context));
     }
   }
@@ -121,7 +128,8 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
       tokens.push_back(row.tokens);
       first_positions.push_back(state.cache.length());
       cached.push_back({&state.cache, count});
-      const bool joins = !segments.empty() && !state.trace_hooks && segments.back().firings == nullptr &&
+      const bool joins = !segments.empty() && !state.trace_hooks &&
+                         segments.back().firings == nullptr &&
                          segments.back().hooks == state.hooks.get();
       if (joins) {
         segments.back().tokens += count;
@@ -135,9 +143,12 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
     const PackedTokens packed = PackTokens(tokens, first_positions, device);
     CachedAttention attention(cached, device);
     const RowHooks hooks(std::move(segments));
-    const at::Tensor hidden = RunBlocks(*model_, 0, model_->config().layers, model_->Embed(packed.ids, packed.positions),
-                                        packed.positions, attention, &hooks);
-    logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device))).to(at::kCPU).contiguous();
+    const at::Tensor hidden =
+        RunBlocks(*model_, 0, model_->config().layers, model_->Embed(packed.ids, packed.positions),
+                  packed.positions, attention, &hooks);
+    logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
+                         .to(at::kCPU)
+                         .contiguous();
     for (const CachedAttention::Row& row : cached) row.cache->Advance(row.new_tokens);
     return absl::OkStatus();
   });

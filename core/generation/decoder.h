@@ -12,14 +12,15 @@
 
 namespace amend {
 
-// The running state of one sequence: its KV cache, its tokens so far and the hooks of the revision that it answers with (held to the
-// end). Not thread-safe; owned by the scheduler thread.
+// The running state of one sequence: its KV cache, its tokens so far and the hooks of the revision
+// that it answers with (held to the end). Not thread-safe; owned by the scheduler thread.
 class DecodeState {
  public:
   ~DecodeState();
   // Tokens in the KV cache.
   int length() const;
-  // What fired since the last call (only when traced); `packed_row` is the token's position in the sequence.
+  // What fired since the last call (only when traced); `packed_row` is the token's position in the
+  // sequence.
   std::vector<HookFiring> TakeFirings();
 
  private:
@@ -45,7 +46,8 @@ class StepLogits {
   std::unique_ptr<State> state_;
 };
 
-// Prefill and decode over any mix of sequences, also of different revisions. Thread-compatible; used by the scheduler thread.
+// Prefill and decode over any mix of sequences, also of different revisions. Thread-compatible;
+// used by the scheduler thread.
 class Decoder {
  public:
   struct Row {
@@ -56,10 +58,12 @@ class Decoder {
 
   explicit Decoder(std::shared_ptr<const CausalLm> model);
 
-  std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks, bool trace_hooks) const;
+  std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks,
+                                           bool trace_hooks) const;
 
-  // Runs the new tokens of all rows through the model in one forward and appends them to the rows' caches.
-  // INVALID_ARGUMENT, naming both lengths, for a row that would pass the context; nothing is run then.
+  // Runs the new tokens of all rows through the model in one forward and appends them to the rows'
+  // caches. INVALID_ARGUMENT, naming both lengths, for a row that would pass the context; nothing
+  // is run then.
   absl::StatusOr<StepLogits> Step(absl::Span<const Row> rows) const;
 
  private:

@@ -19,7 +19,9 @@ namespace {
 constexpr double kMasked = -std::numeric_limits<float>::infinity();
 constexpr int64_t kMinCapacity = 64;
 
-at::TensorOptions Int64On(at::Device device) { return at::TensorOptions().dtype(at::kLong).device(device); }
+at::TensorOptions Int64On(at::Device device) {
+  return at::TensorOptions().dtype(at::kLong).device(device);
+}
 
 at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
   return at::tensor(values, at::TensorOptions().dtype(at::kLong)).to(device);
@@ -29,18 +31,21 @@ at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
 at::Tensor CausalMask(int64_t p, int64_t n, at::Device device, at::ScalarType dtype) {
   const at::Tensor query = at::arange(n, Int64On(device)).unsqueeze(1) + p;
   const at::Tensor key = at::arange(p + n, Int64On(device)).unsqueeze(0);
-  return at::zeros({n, p + n}, at::TensorOptions().dtype(dtype).device(device)).masked_fill(key > query, kMasked);
+  return at::zeros({n, p + n}, at::TensorOptions().dtype(dtype).device(device))
+      .masked_fill(key > query, kMasked);
 }
 
 }  // namespace
 
-RowPacking::RowPacking(std::vector<int64_t> lengths, at::Device device) : lengths_(std::move(lengths)) {
+RowPacking::RowPacking(std::vector<int64_t> lengths, at::Device device)
+    : lengths_(std::move(lengths)) {
   for (const int64_t length : lengths_) {
     starts_.push_back(total_);
     total_ += length;
     max_length_ = std::max(max_length_, length);
   }
-  uniform_ = std::all_of(lengths_.begin(), lengths_.end(), [&](int64_t n) { return n == max_length_; });
+  uniform_ =
+      std::all_of(lengths_.begin(), lengths_.end(), [&](int64_t n) { return n == max_length_; });
   if (uniform_) return;
   std::vector<int64_t> pad;
   std::vector<int64_t> unpad;
@@ -63,7 +68,8 @@ at::Tensor RowPacking::Pad(const at::Tensor& packed) const {
 }
 
 at::Tensor RowPacking::Unpad(const at::Tensor& padded) const {
-  const at::Tensor flat = padded.transpose(1, 2).reshape({rows() * max_length_, padded.size(1) * padded.size(3)});
+  const at::Tensor flat =
+      padded.transpose(1, 2).reshape({rows() * max_length_, padded.size(1) * padded.size(3)});
   return uniform_ ? flat : flat.index_select(0, unpad_index_);
 }
 
@@ -96,25 +102,28 @@ at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at
     prefix_->values.push_back(v);
   }
   // Padding stands behind every real token, so the causal mask alone keeps it out.
-  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v, /*attn_mask=*/{},
+  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v,
+                                                         /*attn_mask=*/{},
                                                          /*dropout_p=*/0.0, /*is_causal=*/true));
 }
 
-PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths, at::Device device,
-                                     at::ScalarType dtype)
+PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
+                                     at::Device device, at::ScalarType dtype)
     : prefix_(prefix), packing_(std::move(new_lengths), device) {
   const int64_t p_max = prefix->keys.empty() ? 0 : prefix->keys[0].size(2);
   const int64_t n_max = packing_.max_length();
   const at::Tensor lengths = Indices(prefix->lengths, device).view({-1, 1, 1, 1});
   const at::Tensor behind = at::arange(p_max, Int64On(device)).view({1, 1, 1, p_max}) >= lengths;
   const auto options = at::TensorOptions().dtype(dtype).device(device);
-  const at::Tensor past = at::zeros({packing_.rows(), 1, 1, p_max}, options).masked_fill(behind, kMasked);
+  const at::Tensor past =
+      at::zeros({packing_.rows(), 1, 1, p_max}, options).masked_fill(behind, kMasked);
   const at::Tensor fresh = CausalMask(0, n_max, device, dtype).view({1, 1, n_max, n_max});
-  mask_ = at::cat({past.expand({-1, -1, n_max, -1}), fresh.expand({packing_.rows(), -1, -1, -1})}, 3);
+  mask_ =
+      at::cat({past.expand({-1, -1, n_max, -1}), fresh.expand({packing_.rows(), -1, -1, -1})}, 3);
 }
 
-at::Tensor PrefixedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
-                                     const at::Tensor& value) {
+at::Tensor PrefixedAttention::Attend(LayerIndex layer, const at::Tensor& query,
+                                     const at::Tensor& key, const at::Tensor& value) {
   at::Tensor k = packing_.Pad(key);
   at::Tensor v = packing_.Pad(value);
   if (!prefix_->keys.empty()) {
@@ -145,7 +154,8 @@ void KvCache::Reserve(int64_t tokens) {
   }
 }
 
-std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Tensor& key, const at::Tensor& value) {
+std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Tensor& key,
+                                                 const at::Tensor& value) {
   const int64_t n = key.size(0);
   const auto write = [&](at::Tensor& store, const at::Tensor& fresh) {
     store.narrow(1, length_, n).copy_(fresh.transpose(0, 1));
@@ -154,13 +164,16 @@ std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Ten
   return {write(keys_[layer.value()], key), write(values_[layer.value()], value)};
 }
 
-CachedAttention::CachedAttention(std::vector<Row> rows, at::Device device) : rows_(std::move(rows)) {
+CachedAttention::CachedAttention(std::vector<Row> rows, at::Device device)
+    : rows_(std::move(rows)) {
   for (const Row& row : rows_) {
     row.cache->Reserve(row.new_tokens);
     const int64_t past = row.cache->length();
-    // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask covers the empty cache.
-    masks_.push_back(past > 0 && row.new_tokens > 1 ? CausalMask(past, row.new_tokens, device, at::kFloat)
-                                                     : at::Tensor());
+    // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask
+    // covers the empty cache.
+    masks_.push_back(past > 0 && row.new_tokens > 1
+                         ? CausalMask(past, row.new_tokens, device, at::kFloat)
+                         : at::Tensor());
   }
 }
 
@@ -171,13 +184,14 @@ at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, co
   int64_t start = 0;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const int64_t n = rows_[i].new_tokens;
-    const auto [k, v] = rows_[i].cache->Write(layer, key.narrow(0, start, n), value.narrow(0, start, n));
+    const auto [k, v] =
+        rows_[i].cache->Write(layer, key.narrow(0, start, n), value.narrow(0, start, n));
     const at::Tensor q = query.narrow(0, start, n).transpose(0, 1).unsqueeze(0);
     std::optional<at::Tensor> mask;
     if (masks_[i].defined()) mask = masks_[i].to(q.scalar_type());
     const bool causal = !mask.has_value() && n > 1;
-    const at::Tensor out =
-        at::scaled_dot_product_attention(q, k.unsqueeze(0), v.unsqueeze(0), mask, /*dropout_p=*/0.0, causal);
+    const at::Tensor out = at::scaled_dot_product_attention(q, k.unsqueeze(0), v.unsqueeze(0), mask,
+                                                            /*dropout_p=*/0.0, causal);
     outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({n, -1}));
     start += n;
   }

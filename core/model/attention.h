@@ -10,12 +10,13 @@
 #include "core/base/types.h"
 #include "core/model/model_config.h"
 
-// Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new tokens, T = sum of n_i, h heads of e dimensions,
-// p_i earlier tokens of row i.
+// Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new
+// tokens, T = sum of n_i, h heads of e dimensions, p_i earlier tokens of row i.
 
 namespace amend {
 
-// What a block calls with the queries, keys and values of its new tokens. Not thread-safe; lives for one forward.
+// What a block calls with the queries, keys and values of its new tokens. Not thread-safe; lives
+// for one forward.
 class AttentionContext {
  public:
   virtual ~AttentionContext() = default;
@@ -24,7 +25,8 @@ class AttentionContext {
                             const at::Tensor& value) = 0;
 };
 
-// Moves between packed [T, ...] and right-padded [N, max n_i, ...] layout. A row may have no token. Thread-compatible.
+// Moves between packed [T, ...] and right-padded [N, max n_i, ...] layout. A row may have no token.
+// Thread-compatible.
 class RowPacking {
  public:
   RowPacking(std::vector<int64_t> lengths, at::Device device);
@@ -65,23 +67,28 @@ struct RecordedPrefix {
 // Whole rows that begin at position 0. Differentiable.
 class PackedAttention : public AttentionContext {
  public:
-  PackedAttention(std::vector<int64_t> lengths, at::Device device) : packing_(std::move(lengths), device) {}
+  PackedAttention(std::vector<int64_t> lengths, at::Device device)
+      : packing_(std::move(lengths), device) {}
 
-  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this); `first_layer` is the first that runs.
+  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this);
+  // `first_layer` is the first that runs.
   void RecordInto(RecordedPrefix* prefix, LayerIndex first_layer);
-  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                    const at::Tensor& value) override;
 
  private:
   RowPacking packing_;
   RecordedPrefix* prefix_ = nullptr;
 };
 
-// Rows that go on after a recorded prefix. Differentiable in the new tokens. `prefix` must outlive this.
+// Rows that go on after a recorded prefix. Differentiable in the new tokens. `prefix` must outlive
+// this.
 class PrefixedAttention : public AttentionContext {
  public:
-  PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths, at::Device device,
-                    at::ScalarType dtype);
-  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+  PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
+                    at::Device device, at::ScalarType dtype);
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                    const at::Tensor& value) override;
 
  private:
   const RecordedPrefix* prefix_;
@@ -97,8 +104,10 @@ class KvCache {
   int64_t length() const { return length_; }
   // Makes room for `tokens` more.
   void Reserve(int64_t tokens);
-  // Views [h, length, e] after writing key, value [n, h, e] behind the current end; the length moves only with Advance.
-  std::pair<at::Tensor, at::Tensor> Write(LayerIndex layer, const at::Tensor& key, const at::Tensor& value);
+  // Views [h, length, e] after writing key, value [n, h, e] behind the current end; the length
+  // moves only with Advance.
+  std::pair<at::Tensor, at::Tensor> Write(LayerIndex layer, const at::Tensor& key,
+                                          const at::Tensor& value);
   void Advance(int64_t tokens) { length_ += tokens; }
 
  private:
@@ -108,8 +117,8 @@ class KvCache {
   int64_t length_ = 0;
 };
 
-// Rows that go on after what their caches hold. Writes the new keys and values into the caches; the caller advances them after the last
-// layer. For inference only.
+// Rows that go on after what their caches hold. Writes the new keys and values into the caches; the
+// caller advances them after the last layer. For inference only.
 class CachedAttention : public AttentionContext {
  public:
   struct Row {
@@ -117,7 +126,8 @@ class CachedAttention : public AttentionContext {
     int64_t new_tokens = 0;
   };
   CachedAttention(std::vector<Row> rows, at::Device device);
-  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                    const at::Tensor& value) override;
 
  private:
   std::vector<Row> rows_;

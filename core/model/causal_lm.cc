@@ -20,7 +20,8 @@ namespace amend {
 absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory,
                                                              const LoadOptions& options) {
   if (options.device == Device::kCuda && !CudaIsAvailable()) {
-    return absl::FailedPreconditionError("device cuda was asked for, and LibTorch sees no CUDA device here");
+    return absl::FailedPreconditionError(
+        "device cuda was asked for, and LibTorch sees no CUDA device here");
   }
   AMEND_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
   AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));

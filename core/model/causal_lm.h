@@ -28,10 +28,11 @@ struct LoadOptions {
   Device device = Device::kCpu;
 };
 
-// A decoder-only transformer whose weights never change. The pieces of its forward pass are exposed one by one, so that generation,
-// editing and evaluation compose them over any attention storage. Letters: T packed tokens of all rows, d = hidden_size.
-// Thread-safe: const methods keep no state. Nothing here sets the gradient mode: Block and Head are differentiable in `hidden`.
-// LibTorch exceptions pass through; public entry points above turn them into Status (CatchTorch).
+// A decoder-only transformer whose weights never change. The pieces of its forward pass are exposed
+// one by one, so that generation, editing and evaluation compose them over any attention storage.
+// Letters: T packed tokens of all rows, d = hidden_size. Thread-safe: const methods keep no state.
+// Nothing here sets the gradient mode: Block and Head are differentiable in `hidden`. LibTorch
+// exceptions pass through; public entry points above turn them into Status (CatchTorch).
 class CausalLm {
  public:
   virtual ~CausalLm() = default;
@@ -46,21 +47,25 @@ class CausalLm {
                            AttentionContext& attention, const DownProjectionHook* hook) const = 0;
   // Final norm and output head. hidden [R, d] -> logits [R, vocabulary], float32.
   virtual at::Tensor Head(const at::Tensor& hidden) const = 0;
-  // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the checkpoint's own layout.
+  // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the
+  // checkpoint's own layout.
   virtual at::Tensor DownProjection(LayerIndex layer) const = 0;
   virtual int64_t ParameterCount() const = 0;
 
  protected:
-  CausalLm(ModelConfig config, LoadOptions options) : config_(std::move(config)), load_options_(options) {}
+  CausalLm(ModelConfig config, LoadOptions options)
+      : config_(std::move(config)), load_options_(options) {}
 
  private:
   const ModelConfig config_;
   const LoadOptions load_options_;
 };
 
-// Reads a Hugging Face directory: config.json, then model.safetensors or the shards that model.safetensors.index.json names, with fp32,
-// fp16 or bf16 weights. Errors name the file and, where it is one, the tensor with both shapes.
-absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory, const LoadOptions& options);
+// Reads a Hugging Face directory: config.json, then model.safetensors or the shards that
+// model.safetensors.index.json names, with fp32, fp16 or bf16 weights. Errors name the file and,
+// where it is one, the tensor with both shapes.
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory,
+                                                             const LoadOptions& options);
 
 // sha-256 (hex) over config.json and the weight files, each with its name, in order of name.
 absl::StatusOr<std::string> ModelFingerprint(const std::string& directory);

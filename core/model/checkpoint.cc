@@ -13,8 +13,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -34,8 +34,9 @@ struct DtypeName {
   int64_t size;
 };
 constexpr DtypeName kDtypes[] = {
-    {"F64", at::kDouble, 8}, {"F32", at::kFloat, 4}, {"F16", at::kHalf, 2}, {"BF16", at::kBFloat16, 2},
-    {"I64", at::kLong, 8},   {"I32", at::kInt, 4},   {"U8", at::kByte, 1},  {"BOOL", at::kBool, 1},
+    {"F64", at::kDouble, 8},    {"F32", at::kFloat, 4}, {"F16", at::kHalf, 2},
+    {"BF16", at::kBFloat16, 2}, {"I64", at::kLong, 8},  {"I32", at::kInt, 4},
+    {"U8", at::kByte, 1},       {"BOOL", at::kBool, 1},
 };
 
 const DtypeName* FindDtype(const std::string& name) {
@@ -53,7 +54,9 @@ bool FileExists(const std::string& path) {
 absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& path) {
   while (size > 0) {
     const ssize_t written = write(fd, data, size);
-    if (written < 0) return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
+    if (written < 0)
+      return absl::UnavailableError(
+          absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
     data += written;
     size -= static_cast<size_t>(written);
   }
@@ -71,8 +74,8 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   file.read(reinterpret_cast<char*>(&header_size), sizeof(header_size));
   if (!file || header_size > static_cast<uint64_t>(kMaxHeaderBytes) ||
       static_cast<int64_t>(header_size) + 8 > file_size) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": not a safetensors file: header of ", header_size,
-                                                   " bytes in a file of ", file_size));
+    return absl::InvalidArgumentError(absl::StrCat(path, ": not a safetensors file: header of ",
+                                                   header_size, " bytes in a file of ", file_size));
   }
   std::string header(header_size, '\0');
   file.read(header.data(), static_cast<std::streamsize>(header_size));
@@ -85,26 +88,30 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
 
 absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t data_size) {
   const Json json = Json::parse(header, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(path_, ": header is not a JSON object"));
+  if (!json.is_object())
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": header is not a JSON object"));
   for (const auto& [name, value] : json.items()) {
     if (name == "__metadata__") continue;
     const auto malformed = [&](const std::string& what) {
       return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", name, ": ", what));
     };
-    if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
-        !value["shape"].is_array() || !value.contains("data_offsets") || !value["data_offsets"].is_array() ||
-        value["data_offsets"].size() != 2) {
+    if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
+        !value.contains("shape") || !value["shape"].is_array() || !value.contains("data_offsets") ||
+        !value["data_offsets"].is_array() || value["data_offsets"].size() != 2) {
       return malformed("dtype, shape or data_offsets is missing");
     }
     Entry entry;
     entry.dtype = value["dtype"].get<std::string>();
     const DtypeName* dtype = FindDtype(entry.dtype);
-    if (dtype == nullptr) return malformed(absl::StrCat("dtype ", entry.dtype, " is not supported"));
+    if (dtype == nullptr)
+      return malformed(absl::StrCat("dtype ", entry.dtype, " is not supported"));
     int64_t bytes = dtype->size;
     for (const Json& extent : value["shape"]) {
-      if (!extent.is_number_unsigned()) return malformed("shape holds something that is not a count");
+      if (!extent.is_number_unsigned())
+        return malformed("shape holds something that is not a count");
       entry.shape.push_back(extent.get<int64_t>());
-      if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes)) return malformed("shape is too large");
+      if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes))
+        return malformed("shape is too large");
     }
     for (const Json& offset : value["data_offsets"]) {
       if (!offset.is_number_unsigned()) return malformed("data_offsets must be counts");
@@ -112,11 +119,13 @@ absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t dat
     entry.begin = value["data_offsets"][0].get<int64_t>();
     entry.end = value["data_offsets"][1].get<int64_t>();
     if (entry.begin < 0 || entry.end < entry.begin || entry.end > data_size) {
-      return malformed(absl::StrCat("data [", entry.begin, ", ", entry.end, ") is outside the file's ", data_size,
+      return malformed(absl::StrCat("data [", entry.begin, ", ", entry.end,
+                                    ") is outside the file's ", data_size,
                                     " bytes of data: the file is cut or broken"));
     }
     if (entry.end - entry.begin != bytes) {
-      return malformed(absl::StrCat("has ", entry.end - entry.begin, " bytes, its shape needs ", bytes));
+      return malformed(
+          absl::StrCat("has ", entry.end - entry.begin, " bytes, its shape needs ", bytes));
     }
     entries_.emplace(name, std::move(entry));
   }
@@ -131,24 +140,30 @@ std::vector<std::string> SafetensorsFile::TensorNames() const {
 
 absl::StatusOr<at::Tensor> SafetensorsFile::Read(const std::string& name) const {
   const auto it = entries_.find(name);
-  if (it == entries_.end()) return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
+  if (it == entries_.end())
+    return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
   const Entry& entry = it->second;
-  at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(FindDtype(entry.dtype)->type));
+  at::Tensor tensor =
+      at::empty(entry.shape, at::TensorOptions().dtype(FindDtype(entry.dtype)->type));
   std::ifstream file(path_, std::ios::binary);
   file.seekg(data_offset_ + entry.begin);
   file.read(static_cast<char*>(tensor.mutable_data_ptr()), entry.end - entry.begin);
-  if (!file) return absl::DataLossError(absl::StrCat(path_, ": cannot read the data of tensor ", name));
+  if (!file)
+    return absl::DataLossError(absl::StrCat(path_, ": cannot read the data of tensor ", name));
   return tensor;
 }
 
-absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors, const std::string& path) {
+absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                              const std::string& path) {
   Json header = Json::object();
   std::vector<at::Tensor> contiguous;
   int64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     contiguous.push_back(tensor.to(at::kCPU, at::kFloat).contiguous());
     const int64_t bytes = contiguous.back().numel() * 4;
-    header[name] = {{"dtype", "F32"}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {{"dtype", "F32"},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();
@@ -157,13 +172,16 @@ absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors, 
 
   const std::string temporary = path + ".tmp";
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return absl::UnavailableError(absl::StrCat("cannot create ", temporary, ": ", std::strerror(errno)));
+  if (fd < 0)
+    return absl::UnavailableError(
+        absl::StrCat("cannot create ", temporary, ": ", std::strerror(errno)));
   const absl::Cleanup close_file = [fd] { close(fd); };
-  AMEND_RETURN_IF_ERROR(WriteAll(fd, reinterpret_cast<const char*>(&size), sizeof(size), temporary));
+  AMEND_RETURN_IF_ERROR(
+      WriteAll(fd, reinterpret_cast<const char*>(&size), sizeof(size), temporary));
   AMEND_RETURN_IF_ERROR(WriteAll(fd, text.data(), text.size(), temporary));
   for (const at::Tensor& tensor : contiguous) {
-    AMEND_RETURN_IF_ERROR(
-        WriteAll(fd, static_cast<const char*>(tensor.const_data_ptr()), tensor.numel() * 4, temporary));
+    AMEND_RETURN_IF_ERROR(WriteAll(fd, static_cast<const char*>(tensor.const_data_ptr()),
+                                   tensor.numel() * 4, temporary));
   }
   if (fsync(fd) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
@@ -177,8 +195,8 @@ absl::StatusOr<std::vector<std::string>> Checkpoint::WeightFiles(const std::stri
   const std::string index_path = directory + "/model.safetensors.index.json";
   std::ifstream file(index_path);
   if (!file) {
-    return absl::NotFoundError(
-        absl::StrCat(directory, " holds neither model.safetensors nor model.safetensors.index.json"));
+    return absl::NotFoundError(absl::StrCat(
+        directory, " holds neither model.safetensors nor model.safetensors.index.json"));
   }
   const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
@@ -187,8 +205,8 @@ absl::StatusOr<std::vector<std::string>> Checkpoint::WeightFiles(const std::stri
   std::set<std::string> names;
   for (const auto& [tensor, shard] : json["weight_map"].items()) {
     if (!shard.is_string() || absl::StrContains(shard.get<std::string>(), "/")) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(index_path, ": tensor ", tensor, " is in ", shard.dump(), ", which is no file name"));
+      return absl::InvalidArgumentError(absl::StrCat(index_path, ": tensor ", tensor, " is in ",
+                                                     shard.dump(), ", which is no file name"));
     }
     names.insert(directory + "/" + shard.get<std::string>());
   }
@@ -214,10 +232,12 @@ const SafetensorsFile* Checkpoint::FileOf(const std::string& name) const {
 }
 
 bool Checkpoint::Contains(const std::string& name) const {
-  return FileOf(name) != nullptr || FileOf(std::string(absl::StripPrefix(name, "transformer."))) != nullptr;
+  return FileOf(name) != nullptr ||
+         FileOf(std::string(absl::StripPrefix(name, "transformer."))) != nullptr;
 }
 
-absl::StatusOr<at::Tensor> Checkpoint::Read(const std::string& name, absl::Span<const int64_t> shape,
+absl::StatusOr<at::Tensor> Checkpoint::Read(const std::string& name,
+                                            absl::Span<const int64_t> shape,
                                             at::ScalarType dtype) const {
   std::string stored = name;
   const SafetensorsFile* file = FileOf(stored);
@@ -225,12 +245,14 @@ absl::StatusOr<at::Tensor> Checkpoint::Read(const std::string& name, absl::Span<
     stored = std::string(absl::StripPrefix(name, "transformer."));
     file = FileOf(stored);
   }
-  if (file == nullptr) return absl::NotFoundError(absl::StrCat("the checkpoint in ", directory_, " has no tensor ", name));
+  if (file == nullptr)
+    return absl::NotFoundError(
+        absl::StrCat("the checkpoint in ", directory_, " has no tensor ", name));
   AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor, file->Read(stored));
   if (absl::MakeConstSpan(tensor.sizes().data(), tensor.dim()) != shape) {
-    return absl::InvalidArgumentError(absl::StrCat(file->path(), ": tensor ", stored, " has shape [",
-                                                   absl::StrJoin(tensor.sizes(), ", "), "], the config asks for [",
-                                                   absl::StrJoin(shape, ", "), "]"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        file->path(), ": tensor ", stored, " has shape [", absl::StrJoin(tensor.sizes(), ", "),
+        "], the config asks for [", absl::StrJoin(shape, ", "), "]"));
   }
   return tensor.to(dtype);
 }

@@ -13,17 +13,19 @@
 
 namespace amend {
 
-// Named tensors in one safetensors file (https://github.com/huggingface/safetensors: 8-byte header length, JSON header, raw data).
-// Thread-compatible.
+// Named tensors in one safetensors file (https://github.com/huggingface/safetensors: 8-byte header
+// length, JSON header, raw data). Thread-compatible.
 class SafetensorsFile {
  public:
-  // Reads and checks the header. NOT_FOUND, or INVALID_ARGUMENT naming the path and what is wrong (length, tensor, offsets).
+  // Reads and checks the header. NOT_FOUND, or INVALID_ARGUMENT naming the path and what is wrong
+  // (length, tensor, offsets).
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
   std::vector<std::string> TensorNames() const;
   bool Contains(const std::string& name) const { return entries_.count(name) > 0; }
-  // The tensor in the file's own dtype (F64, F32, F16, BF16, I64, I32, U8, BOOL), in memory of its own. NOT_FOUND, naming file and tensor.
+  // The tensor in the file's own dtype (F64, F32, F16, BF16, I64, I32, U8, BOOL), in memory of its
+  // own. NOT_FOUND, naming file and tensor.
   absl::StatusOr<at::Tensor> Read(const std::string& name) const;
 
  private:
@@ -41,10 +43,13 @@ class SafetensorsFile {
   std::map<std::string, Entry> entries_;
 };
 
-// Writes float32 tensors as one safetensors file: to a temporary name beside `path`, synced, then renamed.
-absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors, const std::string& path);
+// Writes float32 tensors as one safetensors file: to a temporary name beside `path`, synced, then
+// renamed.
+absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                              const std::string& path);
 
-// The weights of a Hugging Face directory: model.safetensors, or the shards named by model.safetensors.index.json.
+// The weights of a Hugging Face directory: model.safetensors, or the shards named by
+// model.safetensors.index.json.
 class Checkpoint {
  public:
   // NOT_FOUND, naming the directory, when neither file is there; errors of a shard name the shard.
@@ -53,9 +58,10 @@ class Checkpoint {
   // Paths of the weight files in order of name.
   static absl::StatusOr<std::vector<std::string>> WeightFiles(const std::string& directory);
 
-  // Converted to `dtype`. NOT_FOUND, naming the tensor, or INVALID_ARGUMENT naming it and both shapes. A leading "transformer." may be
-  // absent in the file.
-  absl::StatusOr<at::Tensor> Read(const std::string& name, absl::Span<const int64_t> shape, at::ScalarType dtype) const;
+  // Converted to `dtype`. NOT_FOUND, naming the tensor, or INVALID_ARGUMENT naming it and both
+  // shapes. A leading "transformer." may be absent in the file.
+  absl::StatusOr<at::Tensor> Read(const std::string& name, absl::Span<const int64_t> shape,
+                                  at::ScalarType dtype) const;
   bool Contains(const std::string& name) const;
 
  private:

@@ -38,15 +38,17 @@ class Gpt2 : public CausalLm {
       : CausalLm(config, options), weights_(std::move(weights)) {}
 
   at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const override {
-    return at::embedding(weights_.token_embedding, ids) + at::embedding(weights_.position_embedding, positions);
+    return at::embedding(weights_.token_embedding, ids) +
+           at::embedding(weights_.position_embedding, positions);
   }
 
-  at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&, AttentionContext& attention,
-                   const DownProjectionHook* hook) const override {
+  at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
+                   AttentionContext& attention, const DownProjectionHook* hook) const override {
     const Gpt2Block& block = weights_.blocks[layer.value()];
-    const at::Tensor qkv =
-        block.query_key_value(block.attention_norm(hidden)).view({-1, 3, config().heads, config().head_dim()});
-    const at::Tensor mixed = attention.Attend(layer, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
+    const at::Tensor qkv = block.query_key_value(block.attention_norm(hidden))
+                               .view({-1, 3, config().heads, config().head_dim()});
+    const at::Tensor mixed =
+        attention.Attend(layer, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
     const at::Tensor middle = hidden + block.attention_out(mixed);
     const at::Tensor key = GeluNew(block.mlp_up(block.mlp_norm(middle)));
     const at::Tensor value = block.mlp_down(key);
@@ -65,14 +67,16 @@ class Gpt2 : public CausalLm {
     const int64_t d = config().hidden_size;
     const int64_t m = config().intermediate_size;
     const int64_t block = 4 * d * d + 4 * d + 2 * d * m + m + d + 4 * d;
-    return (config().vocabulary_size + config().context_length) * d + config().layers * block + 2 * d;
+    return (config().vocabulary_size + config().context_length) * d + config().layers * block +
+           2 * d;
   }
 
  private:
   const Gpt2Weights weights_;
 };
 
-absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfig& config, int layer) {
+absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfig& config,
+                                    int layer) {
   const int64_t d = config.hidden_size;
   const int64_t m = config.intermediate_size;
   const double epsilon = config.layer_norm_epsilon;
@@ -80,8 +84,10 @@ absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfi
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   Gpt2Block block;
   AMEND_ASSIGN_OR_RETURN(block.attention_norm, reader.ReadLayerNorm(prefix + "ln_1", d, epsilon));
-  AMEND_ASSIGN_OR_RETURN(block.query_key_value, reader.ReadLinear(prefix + "attn.c_attn", d, 3 * d, kLayout));
-  AMEND_ASSIGN_OR_RETURN(block.attention_out, reader.ReadLinear(prefix + "attn.c_proj", d, d, kLayout));
+  AMEND_ASSIGN_OR_RETURN(block.query_key_value,
+                         reader.ReadLinear(prefix + "attn.c_attn", d, 3 * d, kLayout));
+  AMEND_ASSIGN_OR_RETURN(block.attention_out,
+                         reader.ReadLinear(prefix + "attn.c_proj", d, d, kLayout));
   AMEND_ASSIGN_OR_RETURN(block.mlp_norm, reader.ReadLayerNorm(prefix + "ln_2", d, epsilon));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.c_fc", d, m, kLayout));
   AMEND_ASSIGN_OR_RETURN(block.mlp_down, reader.ReadLinear(prefix + "mlp.c_proj", m, d, kLayout));
@@ -90,13 +96,16 @@ absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfi
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGpt2(const ModelConfig& config, const LoadOptions& options,
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGpt2(const ModelConfig& config,
+                                                         const LoadOptions& options,
                                                          const Checkpoint& checkpoint) {
   const WeightReader reader(checkpoint, options);
   const int64_t d = config.hidden_size;
   Gpt2Weights weights;
-  AMEND_ASSIGN_OR_RETURN(weights.token_embedding, reader.Read("transformer.wte.weight", {config.vocabulary_size, d}));
-  AMEND_ASSIGN_OR_RETURN(weights.position_embedding, reader.Read("transformer.wpe.weight", {config.context_length, d}));
+  AMEND_ASSIGN_OR_RETURN(weights.token_embedding,
+                         reader.Read("transformer.wte.weight", {config.vocabulary_size, d}));
+  AMEND_ASSIGN_OR_RETURN(weights.position_embedding,
+                         reader.Read("transformer.wpe.weight", {config.context_length, d}));
   for (int layer = 0; layer < config.layers; ++layer) {
     AMEND_ASSIGN_OR_RETURN(Gpt2Block block, ReadBlock(reader, config, layer));
     weights.blocks.push_back(std::move(block));

@@ -53,11 +53,13 @@ class Gptj : public CausalLm {
                    AttentionContext& attention, const DownProjectionHook* hook) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
     const at::Tensor normed = block.norm(hidden);
-    const at::Tensor mixed = attention.Attend(layer, Rotate(Heads(block.query(normed)), positions),
-                                              Rotate(Heads(block.key(normed)), positions), Heads(block.value(normed)));
+    const at::Tensor mixed =
+        attention.Attend(layer, Rotate(Heads(block.query(normed)), positions),
+                         Rotate(Heads(block.key(normed)), positions), Heads(block.value(normed)));
     const at::Tensor key = GeluNew(block.mlp_up(normed));
     const at::Tensor value = block.mlp_down(key);
-    return hidden + block.attention_out(mixed) + (hook == nullptr ? value : hook->Apply(layer, key, value));
+    return hidden + block.attention_out(mixed) +
+           (hook == nullptr ? value : hook->Apply(layer, key, value));
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
@@ -72,39 +74,53 @@ class Gptj : public CausalLm {
     const int64_t d = config().hidden_size;
     const int64_t m = config().intermediate_size;
     const int64_t vocabulary = config().vocabulary_size;
-    return 2 * vocabulary * d + vocabulary + config().layers * (4 * d * d + 2 * d * m + m + d + 2 * d) + 2 * d;
+    return 2 * vocabulary * d + vocabulary +
+           config().layers * (4 * d * d + 2 * d * m + m + d + 2 * d) + 2 * d;
   }
 
  private:
   // [T, d] -> [T, h, e].
-  at::Tensor Heads(const at::Tensor& x) const { return x.view({-1, config().heads, config().head_dim()}); }
+  at::Tensor Heads(const at::Tensor& x) const {
+    return x.view({-1, config().heads, config().head_dim()});
+  }
 
-  // Rotates the pairs (0, 1), (2, 3), ... of the first rotary_dim dimensions. x [T, h, e]; positions [T].
+  // Rotates the pairs (0, 1), (2, 3), ... of the first rotary_dim dimensions. x [T, h, e];
+  // positions [T].
   at::Tensor Rotate(const at::Tensor& x, const at::Tensor& positions) const {
     const int64_t rotary = config().rotary_dim;
-    const at::Tensor sine = weights_.sine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
-    const at::Tensor cosine = weights_.cosine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
+    const at::Tensor sine =
+        weights_.sine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
+    const at::Tensor cosine =
+        weights_.cosine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
     const at::Tensor pairs = x.narrow(2, 0, rotary).reshape({x.size(0), x.size(1), rotary / 2, 2});
     const at::Tensor even = pairs.select(3, 0);
     const at::Tensor odd = pairs.select(3, 1);
-    const at::Tensor turned = at::stack({even * cosine - odd * sine, odd * cosine + even * sine}, 3).flatten(2);
-    return rotary == x.size(2) ? turned : at::cat({turned, x.narrow(2, rotary, x.size(2) - rotary)}, 2);
+    const at::Tensor turned =
+        at::stack({even * cosine - odd * sine, odd * cosine + even * sine}, 3).flatten(2);
+    return rotary == x.size(2) ? turned
+                               : at::cat({turned, x.narrow(2, rotary, x.size(2) - rotary)}, 2);
   }
 
   const GptjWeights weights_;
 };
 
-absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfig& config, int layer) {
+absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfig& config,
+                                    int layer) {
   const int64_t d = config.hidden_size;
   const int64_t m = config.intermediate_size;
   constexpr ProjectionLayout kLayout = ProjectionLayout::kOutIn;
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   GptjBlock block;
-  AMEND_ASSIGN_OR_RETURN(block.norm, reader.ReadLayerNorm(prefix + "ln_1", d, config.layer_norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(block.query, reader.ReadLinear(prefix + "attn.q_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(block.key, reader.ReadLinear(prefix + "attn.k_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(block.value, reader.ReadLinear(prefix + "attn.v_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(block.attention_out, reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
+  AMEND_ASSIGN_OR_RETURN(block.norm,
+                         reader.ReadLayerNorm(prefix + "ln_1", d, config.layer_norm_epsilon));
+  AMEND_ASSIGN_OR_RETURN(block.query,
+                         reader.ReadLinear(prefix + "attn.q_proj", d, d, kLayout, false));
+  AMEND_ASSIGN_OR_RETURN(block.key,
+                         reader.ReadLinear(prefix + "attn.k_proj", d, d, kLayout, false));
+  AMEND_ASSIGN_OR_RETURN(block.value,
+                         reader.ReadLinear(prefix + "attn.v_proj", d, d, kLayout, false));
+  AMEND_ASSIGN_OR_RETURN(block.attention_out,
+                         reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.fc_in", d, m, kLayout));
   AMEND_ASSIGN_OR_RETURN(block.mlp_down, reader.ReadLinear(prefix + "mlp.fc_out", m, d, kLayout));
   return block;
@@ -112,24 +128,27 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& config, const LoadOptions& options,
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& config,
+                                                         const LoadOptions& options,
                                                          const Checkpoint& checkpoint) {
   const WeightReader reader(checkpoint, options);
   const int64_t d = config.hidden_size;
   GptjWeights weights;
-  AMEND_ASSIGN_OR_RETURN(weights.token_embedding, reader.Read("transformer.wte.weight", {config.vocabulary_size, d}));
+  AMEND_ASSIGN_OR_RETURN(weights.token_embedding,
+                         reader.Read("transformer.wte.weight", {config.vocabulary_size, d}));
   for (int layer = 0; layer < config.layers; ++layer) {
     AMEND_ASSIGN_OR_RETURN(GptjBlock block, ReadBlock(reader, config, layer));
     weights.blocks.push_back(std::move(block));
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
                          reader.ReadLayerNorm("transformer.ln_f", d, config.layer_norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(weights.head,
-                         reader.ReadLinear("lm_head", d, config.vocabulary_size, ProjectionLayout::kOutIn));
+  AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("lm_head", d, config.vocabulary_size,
+                                                         ProjectionLayout::kOutIn));
   const at::Device device = options.device == Device::kCuda ? at::kCUDA : at::kCPU;
   const auto float32 = at::TensorOptions().dtype(at::kFloat);
   const at::Tensor frequencies =
-      at::pow(10000.0, at::arange(0, config.rotary_dim, 2, float32) / config.rotary_dim).reciprocal();
+      at::pow(10000.0, at::arange(0, config.rotary_dim, 2, float32) / config.rotary_dim)
+          .reciprocal();
   const at::Tensor angles = at::outer(at::arange(config.context_length, float32), frequencies);
   weights.sine = angles.sin().to(device);
   weights.cosine = angles.cos().to(device);

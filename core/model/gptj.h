@@ -9,9 +9,11 @@
 
 namespace amend {
 
-// GPT-J (Wang and Komatsuzaki 2021) as Hugging Face stores it: rotary positions on the first `rotary_dim` dimensions of each head
-// (interleaved pairs), attention and MLP in parallel behind one norm, projections kept [out, in], an untied head with a bias.
-absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& config, const LoadOptions& options,
+// GPT-J (Wang and Komatsuzaki 2021) as Hugging Face stores it: rotary positions on the first
+// `rotary_dim` dimensions of each head (interleaved pairs), attention and MLP in parallel behind
+// one norm, projections kept [out, in], an untied head with a bias.
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& config,
+                                                         const LoadOptions& options,
                                                          const Checkpoint& checkpoint);
 
 }  // namespace amend

@@ -14,9 +14,11 @@ class DownProjectionHook {
  public:
   virtual ~DownProjectionHook() = default;
 
-  // input [T, d_in]: what the projection reads. output [T, d_out]: W0 x + bias. Returns what the block goes on with: `output` itself, or a
-  // new tensor (neither argument may be changed in place).
-  virtual at::Tensor Apply(LayerIndex layer, const at::Tensor& input, const at::Tensor& output) const = 0;
+  // input [T, d_in]: what the projection reads. output [T, d_out]: W0 x + bias. Returns what the
+  // block goes on with: `output` itself, or a new tensor (neither argument may be changed in
+  // place).
+  virtual at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                           const at::Tensor& output) const = 0;
 };
 
 }  // namespace amend

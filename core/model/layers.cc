@@ -19,8 +19,10 @@ at::Tensor LayerNorm1d::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
 }
 
-absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name, absl::Span<const int64_t> shape) const {
-  AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor, checkpoint_.Read(name, shape, TorchDtype(options_.dtype)));
+absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name,
+                                              absl::Span<const int64_t> shape) const {
+  AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor,
+                         checkpoint_.Read(name, shape, TorchDtype(options_.dtype)));
   return tensor.to(options_.device == Device::kCuda ? at::kCUDA : at::kCPU);
 }
 

@@ -36,13 +36,15 @@ enum class ProjectionLayout { kOutIn, kInOut };
 // Reads weights of one checkpoint to one device and dtype.
 class WeightReader {
  public:
-  WeightReader(const Checkpoint& checkpoint, const LoadOptions& options) : checkpoint_(checkpoint), options_(options) {}
+  WeightReader(const Checkpoint& checkpoint, const LoadOptions& options)
+      : checkpoint_(checkpoint), options_(options) {}
 
   absl::StatusOr<at::Tensor> Read(const std::string& name, absl::Span<const int64_t> shape) const;
   // `prefix`.weight and, where `with_bias`, `prefix`.bias.
-  absl::StatusOr<Linear> ReadLinear(const std::string& prefix, int64_t in, int64_t out, ProjectionLayout layout,
-                                    bool with_bias = true) const;
-  absl::StatusOr<LayerNorm1d> ReadLayerNorm(const std::string& prefix, int64_t size, double epsilon) const;
+  absl::StatusOr<Linear> ReadLinear(const std::string& prefix, int64_t in, int64_t out,
+                                    ProjectionLayout layout, bool with_bias = true) const;
+  absl::StatusOr<LayerNorm1d> ReadLayerNorm(const std::string& prefix, int64_t size,
+                                            double epsilon) const;
 
  private:
   const Checkpoint& checkpoint_;

@@ -48,7 +48,8 @@ absl::StatusOr<Json> ReadJsonObject(const std::string& path) {
   std::ifstream file(path);
   if (!file) return absl::NotFoundError(absl::StrCat("cannot open ", path));
   Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
+  if (!json.is_object())
+    return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
   return json;
 }
 
@@ -63,11 +64,12 @@ absl::Status ReadShape(const Json& json, const FieldReader& reader, ModelConfig*
     AMEND_RETURN_IF_ERROR(reader.PositiveInt("n_inner", &config->intermediate_size));
   }
   if (config->hidden_size % config->heads != 0) {
-    return reader.Error("n_embd", absl::StrCat("is ", config->hidden_size, ", not a multiple of n_head ",
-                                               config->heads));
+    return reader.Error("n_embd", absl::StrCat("is ", config->hidden_size,
+                                               ", not a multiple of n_head ", config->heads));
   }
   if (json.contains("layer_norm_epsilon")) {
-    if (!json["layer_norm_epsilon"].is_number()) return reader.Error("layer_norm_epsilon", "must be a number");
+    if (!json["layer_norm_epsilon"].is_number())
+      return reader.Error("layer_norm_epsilon", "must be a number");
     config->layer_norm_epsilon = json["layer_norm_epsilon"].get<double>();
   }
   return absl::OkStatus();
@@ -78,7 +80,8 @@ absl::Status ReadEndOfText(const Json& json, const FieldReader& reader, ModelCon
   if (it == json.end() || it->is_null()) return absl::OkStatus();
   const Json ids = it->is_array() ? *it : Json::array({*it});
   for (const Json& id : ids) {
-    if (!id.is_number_integer()) return reader.Error("eos_token_id", absl::StrCat("holds ", id.dump()));
+    if (!id.is_number_integer())
+      return reader.Error("eos_token_id", absl::StrCat("holds ", id.dump()));
     config->end_of_text_ids.push_back(id.get<TokenId>());
   }
   return absl::OkStatus();
@@ -95,7 +98,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   if (type == json.end() || !type->is_string()) return reader.Error("model_type", "is missing");
   config.architecture = type->get<std::string>();
   if (config.architecture != "gpt2" && config.architecture != "gptj") {
-    return reader.Error("model_type", absl::StrCat("is \"", config.architecture, "\"; supported: gpt2, gptj"));
+    return reader.Error("model_type",
+                        absl::StrCat("is \"", config.architecture, "\"; supported: gpt2, gptj"));
   }
   AMEND_RETURN_IF_ERROR(ReadShape(json, reader, &config));
   AMEND_RETURN_IF_ERROR(ReadEndOfText(json, reader, &config));
@@ -106,8 +110,9 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   if (config.architecture == "gptj") {
     AMEND_RETURN_IF_ERROR(reader.PositiveInt("rotary_dim", &config.rotary_dim));
     if (config.rotary_dim % 2 != 0 || config.rotary_dim > config.head_dim()) {
-      return reader.Error("rotary_dim", absl::StrCat("is ", config.rotary_dim, "; must be even and at most ",
-                                                     config.head_dim(), " (one head)"));
+      return reader.Error("rotary_dim",
+                          absl::StrCat("is ", config.rotary_dim, "; must be even and at most ",
+                                       config.head_dim(), " (one head)"));
     }
     AMEND_RETURN_IF_ERROR(reader.Require("tie_word_embeddings", false));
   } else {

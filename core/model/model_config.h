@@ -30,8 +30,8 @@ struct ModelConfig {
   int head_dim() const { return hidden_size / heads; }
 };
 
-// Reads `directory`/config.json. NOT_FOUND, or INVALID_ARGUMENT naming the file, the field and its value (also for options that change the
-// mathematics and are not supported).
+// Reads `directory`/config.json. NOT_FOUND, or INVALID_ARGUMENT naming the file, the field and its
+// value (also for options that change the mathematics and are not supported).
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory);
 
 }  // namespace amend

@@ -7,12 +7,13 @@
 namespace amend {
 
 at::Tensor IndexTensor(absl::Span<const int64_t> values, at::Device device) {
-  return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::TensorOptions().dtype(at::kLong))
+  return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()),
+                    at::TensorOptions().dtype(at::kLong))
       .to(device);
 }
 
-PackedTokens PackTokens(absl::Span<const absl::Span<const TokenId>> rows, absl::Span<const int64_t> first_positions,
-                        at::Device device) {
+PackedTokens PackTokens(absl::Span<const absl::Span<const TokenId>> rows,
+                        absl::Span<const int64_t> first_positions, at::Device device) {
   PackedTokens packed;
   std::vector<int64_t> ids;
   std::vector<int64_t> positions;
@@ -29,8 +30,9 @@ PackedTokens PackTokens(absl::Span<const absl::Span<const TokenId>> rows, absl::
   return packed;
 }
 
-at::Tensor RunBlocks(const CausalLm& model, int begin, int end, at::Tensor hidden, const at::Tensor& positions,
-                     AttentionContext& attention, const DownProjectionHook* hook) {
+at::Tensor RunBlocks(const CausalLm& model, int begin, int end, at::Tensor hidden,
+                     const at::Tensor& positions, AttentionContext& attention,
+                     const DownProjectionHook* hook) {
   for (int layer = begin; layer < end; ++layer) {
     hidden = model.Block(LayerIndex(layer), hidden, positions, attention, hook);
   }

@@ -21,15 +21,16 @@ struct PackedTokens {
 };
 
 // Rows begin at position 0, or at `first_positions[i]` where given (one per row).
-PackedTokens PackTokens(absl::Span<const absl::Span<const TokenId>> rows, absl::Span<const int64_t> first_positions,
-                        at::Device device);
+PackedTokens PackTokens(absl::Span<const absl::Span<const TokenId>> rows,
+                        absl::Span<const int64_t> first_positions, at::Device device);
 
 // [values.size()], int64.
 at::Tensor IndexTensor(absl::Span<const int64_t> values, at::Device device);
 
 // Blocks [begin, end) over packed hidden states [T, d]. `hook` may be null.
-at::Tensor RunBlocks(const CausalLm& model, int begin, int end, at::Tensor hidden, const at::Tensor& positions,
-                     AttentionContext& attention, const DownProjectionHook* hook);
+at::Tensor RunBlocks(const CausalLm& model, int begin, int end, at::Tensor hidden,
+                     const at::Tensor& positions, AttentionContext& attention,
+                     const DownProjectionHook* hook);
 
 }  // namespace amend
 

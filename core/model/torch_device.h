@@ -12,8 +12,12 @@ namespace amend {
 inline c10::Device TorchDevice(const CausalLm& model) {
   return c10::Device(model.load_options().device == Device::kCuda ? c10::kCUDA : c10::kCPU);
 }
-inline c10::ScalarType TorchDtype(Dtype dtype) { return dtype == Dtype::kBFloat16 ? c10::kBFloat16 : c10::kFloat; }
-inline c10::ScalarType TorchDtype(const CausalLm& model) { return TorchDtype(model.load_options().dtype); }
+inline c10::ScalarType TorchDtype(Dtype dtype) {
+  return dtype == Dtype::kBFloat16 ? c10::kBFloat16 : c10::kFloat;
+}
+inline c10::ScalarType TorchDtype(const CausalLm& model) {
+  return TorchDtype(model.load_options().dtype);
+}
 
 }  // namespace amend
 
