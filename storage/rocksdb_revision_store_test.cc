@@ -238,6 +238,17 @@ TEST_F(RocksDbRevisionStoreTest, OpeningDoesNotWriteTheHistoryAgain) {
   EXPECT_EQ(OpenStore(path_)->LatestRevision(), Revision(20));
 }
 
+TEST_F(RocksDbRevisionStoreTest, AFinishedBatchLeavesTheIndexOfPendingOnes) {
+  StoreStep step;
+  step.ledger.emplace();
+  step.ledger->key = {"s", 0};
+  ASSERT_THAT(OpenStore(path_)->AppendLedger(*step.ledger), IsOk());
+  EXPECT_FALSE(GetRaw(path_, "pending", EncodeNumberKey(1)).empty());
+  step.ledger->state = BatchState::kFailed;
+  ASSERT_THAT(OpenStore(path_)->Commit(step), IsOk());
+  EXPECT_TRUE(GetRaw(path_, "pending", EncodeNumberKey(1)).empty());
+}
+
 TEST_F(RocksDbRevisionStoreTest, KeepsFewInfoLogs) {
   for (int i = 0; i < 6; ++i) OpenStore(path_);
   int logs = 0;
