@@ -1,0 +1,56 @@
+#ifndef AMEND_SERVER_DECODE_BACKEND_H_
+#define AMEND_SERVER_DECODE_BACKEND_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/base/types.h"
+#include "core/editing/hook_stack.h"
+#include "core/evaluation/scorer.h"
+#include "server/serving_model.h"
+
+namespace amend {
+
+// The running state of one sequence. Not thread-safe; owned by the scheduler thread.
+class DecodeSequence {
+ public:
+  virtual ~DecodeSequence() = default;
+  // What fired since the last call, when traced; `packed_row` is the token's position in the
+  // sequence.
+  virtual std::vector<HookFiring> TakeFirings() = 0;
+};
+
+// Logits of the last token of each row of one step. Not thread-safe.
+class DecodeLogits {
+ public:
+  virtual ~DecodeLogits() = default;
+  // [vocabulary]. Lives as long as this object.
+  virtual absl::Span<const float> row(int i) const = 0;
+};
+
+// What the scheduler needs of a model. Not thread-safe; used by the scheduler thread alone.
+class DecodeBackend {
+ public:
+  struct Row {
+    // New tokens of the sequence: a piece of its prompt, or one generated token. Not empty.
+    absl::Span<const TokenId> tokens;
+    DecodeSequence* sequence = nullptr;
+  };
+
+  virtual ~DecodeBackend() = default;
+
+  // A sequence that answers with `snapshot` and keeps it.
+  virtual std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
+                                                      bool trace_hooks) = 0;
+  // Runs the rows in one forward and appends their tokens to their sequences.
+  virtual absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) = 0;
+  // Results in the order of the items.
+  virtual absl::StatusOr<std::vector<ScoredContinuation>> Score(
+      const Snapshot& snapshot, absl::Span<const ScoreItem> items) = 0;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_DECODE_BACKEND_H_

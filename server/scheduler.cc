@@ -1,0 +1,408 @@
+#include "server/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/generation/text_stream.h"
+#include "server/errors.h"
+
+namespace amend {
+namespace {
+
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+absl::Status DrainingError() {
+  return WithRetryDelay(
+      WithReason(absl::UnavailableError("the server is draining and takes no new requests"),
+                 "DRAINING"),
+      kRetryDelay);
+}
+
+absl::string_view ReasonName(const absl::Status& status, EndReason reason) {
+  if (status.code() == absl::StatusCode::kCancelled) return "cancelled";
+  if (status.code() == absl::StatusCode::kDeadlineExceeded) return "deadline";
+  if (!status.ok()) return "error";
+  switch (reason) {
+    case EndReason::kLength:
+      return "length";
+    case EndReason::kStop:
+      return "stop";
+    case EndReason::kEndOfText:
+      return "end_of_text";
+    case EndReason::kContextFull:
+      return "context_full";
+  }
+  return "error";
+}
+
+}  // namespace
+
+struct Scheduler::Sequence {
+  explicit Sequence(GenerationJob j)
+      : job(std::move(j)), sampler(job.sampling), text(job.stop), tokens(job.prompt) {}
+
+  GenerationJob job;
+  Sampler sampler;
+  TextStream text;
+  std::unique_ptr<DecodeSequence> state;
+  // Prompt and generated tokens; the first `fed` of them are in the cache.
+  std::vector<TokenId> tokens;
+  size_t fed = 0;
+  // How many tokens the current step feeds.
+  size_t step_tokens = 0;
+  int generated = 0;
+  // Tokens that no event carried yet.
+  TokenEvent pending;
+  bool ended = false;
+  absl::Time submit_time;
+  absl::Time admit_time = absl::InfiniteFuture();
+  absl::Time last_token_time;
+  absl::Duration time_to_first_token;
+
+  bool prefilling() const { return fed < job.prompt.size(); }
+};
+
+struct Scheduler::ScoreRun {
+  explicit ScoreRun(ScoreJob j) : job(std::move(j)) {}
+
+  ScoreJob job;
+  std::vector<ScoredContinuation> done;
+  absl::Time submit_time;
+};
+
+Scheduler::Scheduler(DecodeBackend* backend, Options options)
+    : backend_(backend), options_(std::move(options)), thread_([this] { Loop(); }) {}
+
+Scheduler::~Scheduler() { Stop(absl::ZeroDuration()); }
+
+absl::Status Scheduler::CheckAdmission() {
+  if (draining_) return DrainingError();
+  const size_t waiting = waiting_.size() + waiting_scores_.size();
+  if (waiting >= static_cast<size_t>(options_.max_waiting_sequences)) {
+    return WithRetryDelay(
+        WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                       "the generation queue is full: ", waiting, " requests wait, the limit is ",
+                       options_.max_waiting_sequences)),
+                   "QUEUE_FULL", {{"limit", absl::StrCat(options_.max_waiting_sequences)}}),
+        kRetryDelay);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Scheduler::Submit(GenerationJob job) {
+  auto sequence = std::make_unique<Sequence>(std::move(job));
+  sequence->submit_time = options_.clock();
+  absl::Status admission;
+  {
+    absl::MutexLock lock(&mutex_);
+    admission = CheckAdmission();
+    if (admission.ok()) waiting_.push_back(std::move(sequence));
+    awake_ = true;
+  }
+  if (!admission.ok() && options_.observer != nullptr) {
+    options_.observer->OnRejection(ReasonOf(admission));
+  }
+  return admission;
+}
+
+absl::Status Scheduler::Submit(ScoreJob job) {
+  auto run = std::make_unique<ScoreRun>(std::move(job));
+  run->submit_time = options_.clock();
+  absl::Status admission;
+  {
+    absl::MutexLock lock(&mutex_);
+    admission = CheckAdmission();
+    if (admission.ok()) waiting_scores_.push_back(std::move(run));
+    awake_ = true;
+  }
+  if (!admission.ok() && options_.observer != nullptr) {
+    options_.observer->OnRejection(ReasonOf(admission));
+  }
+  return admission;
+}
+
+void Scheduler::Wake() {
+  absl::MutexLock lock(&mutex_);
+  awake_ = true;
+}
+
+void Scheduler::Drain() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+}
+
+void Scheduler::Stop(absl::Duration grace) {
+  absl::MutexLock stop_lock(&stop_mutex_);
+  {
+    absl::MutexLock lock(&mutex_);
+    draining_ = true;
+    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return running_count_ == 0 && waiting_.empty() && waiting_scores_.empty();
+    };
+    mutex_.AwaitWithTimeout(absl::Condition(&idle), grace);
+    aborting_ = true;
+    awake_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+int Scheduler::running() const {
+  absl::MutexLock lock(&mutex_);
+  return running_count_;
+}
+
+int Scheduler::waiting() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int>(waiting_.size() + waiting_scores_.size());
+}
+
+void Scheduler::Loop() {
+  bool progress = false;
+  while (AwaitWork(progress)) {
+    EndWhatIsOver(absl::OkStatus());
+    TakeWaiting();
+    progress = RunStep();
+    progress = RunScores() || progress;
+    Sweep();
+  }
+  EndWhatIsOver(DrainingError());
+  Sweep();
+}
+
+bool Scheduler::AwaitWork(bool progress) {
+  absl::Duration timeout = absl::InfiniteDuration();
+  if (progress) {
+    timeout = absl::ZeroDuration();
+  } else {
+    const absl::Time now = options_.clock();
+    for (const auto& sequence : running_) {
+      timeout = std::min(timeout, sequence->job.deadline - now);
+    }
+  }
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&awake_), std::max(timeout, absl::ZeroDuration()));
+  awake_ = false;
+  return !aborting_;
+}
+
+absl::Status Scheduler::Interruption(bool cancelled, absl::Time deadline,
+                                     const absl::Status& abort) const {
+  if (!abort.ok()) return abort;
+  if (cancelled) return absl::CancelledError("the client cancelled the request");
+  const absl::Time now = options_.clock();
+  if (now < deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat("the request's deadline was ",
+                                                  absl::FormatTime(deadline), ", now it is ",
+                                                  absl::FormatTime(now)));
+}
+
+void Scheduler::EndWhatIsOver(const absl::Status& abort) {
+  const auto is_over = [&](const auto& item) {
+    return Interruption(item->job.sink->Cancelled(), item->job.deadline, abort);
+  };
+  std::vector<std::unique_ptr<Sequence>> over;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& sequence : waiting_) {
+      if (!is_over(sequence).ok()) over.push_back(std::move(sequence));
+    }
+    waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), nullptr), waiting_.end());
+    // Score jobs have no cheap step to wait for: they are looked at when their turn comes.
+    while (!abort.ok() && !waiting_scores_.empty()) {
+      scores_.push_back(std::move(waiting_scores_.front()));
+      waiting_scores_.pop_front();
+    }
+  }
+  for (auto& sequence : over) End(*sequence, is_over(sequence), EndReason::kLength);
+  for (auto& sequence : running_) {
+    const absl::Status status = is_over(sequence);
+    if (!status.ok()) End(*sequence, status, EndReason::kLength);
+  }
+  for (auto& run : scores_) {
+    const absl::Status status = is_over(run);
+    if (!status.ok()) EndScore(*run, status);
+  }
+}
+
+void Scheduler::TakeWaiting() {
+  const absl::Time now = options_.clock();
+  absl::MutexLock lock(&mutex_);
+  while (!waiting_.empty() &&
+         running_.size() < static_cast<size_t>(options_.max_running_sequences)) {
+    std::unique_ptr<Sequence> sequence = std::move(waiting_.front());
+    waiting_.pop_front();
+    sequence->state = backend_->NewSequence(sequence->job.snapshot, sequence->job.trace_hooks);
+    sequence->admit_time = now;
+    running_.push_back(std::move(sequence));
+  }
+  if (scores_.empty() && !waiting_scores_.empty()) {
+    scores_.push_back(std::move(waiting_scores_.front()));
+    waiting_scores_.pop_front();
+  }
+  running_count_ = static_cast<int>(running_.size() + scores_.size());
+}
+
+void Scheduler::Sweep() {
+  running_.erase(std::remove_if(running_.begin(), running_.end(),
+                                [](const auto& sequence) { return sequence->ended; }),
+                 running_.end());
+  while (!scores_.empty() && scores_.front()->job.sink == nullptr) scores_.pop_front();
+  int running = 0;
+  int waiting = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    running_count_ = running = static_cast<int>(running_.size() + scores_.size());
+    waiting = static_cast<int>(waiting_.size() + waiting_scores_.size());
+  }
+  if (options_.observer != nullptr) options_.observer->OnSequences(running, waiting);
+}
+
+std::vector<Scheduler::Sequence*> Scheduler::PickRows(std::vector<DecodeBackend::Row>* rows) {
+  std::vector<Sequence*> picked;
+  size_t budget = options_.max_prefill_tokens_per_step;
+  for (const bool prefill : {false, true}) {
+    for (auto& sequence : running_) {
+      if (sequence->ended || sequence->prefilling() != prefill || !sequence->job.sink->HasRoom()) {
+        continue;
+      }
+      size_t count = sequence->tokens.size() - sequence->fed;
+      if (prefill) {
+        count = std::min(count, budget);
+        budget -= count;
+      }
+      if (count == 0) continue;
+      sequence->step_tokens = count;
+      rows->push_back({absl::MakeConstSpan(sequence->tokens).subspan(sequence->fed, count),
+                       sequence->state.get()});
+      picked.push_back(sequence.get());
+    }
+  }
+  return picked;
+}
+
+bool Scheduler::RunStep() {
+  std::vector<DecodeBackend::Row> rows;
+  const std::vector<Sequence*> picked = PickRows(&rows);
+  if (picked.empty()) return false;
+  const auto logits = backend_->Step(rows);
+  if (options_.observer != nullptr) options_.observer->OnStep(static_cast<int>(rows.size()));
+  for (size_t i = 0; i < picked.size(); ++i) {
+    Sequence& sequence = *picked[i];
+    if (!logits.ok()) {
+      End(sequence, logits.status(), EndReason::kLength);
+      continue;
+    }
+    sequence.fed += sequence.step_tokens;
+    for (HookFiring& firing : sequence.state->TakeFirings()) {
+      sequence.pending.firings.push_back(std::move(firing));
+    }
+    if (!sequence.prefilling()) TakeLogits(sequence, (*logits)->row(static_cast<int>(i)));
+  }
+  return true;
+}
+
+void Scheduler::TakeLogits(Sequence& sequence, absl::Span<const float> logits) {
+  const auto sampled = sequence.sampler.Sample(logits, sequence.tokens);
+  if (!sampled.ok()) return End(sequence, sampled.status(), EndReason::kLength);
+  NoteTokenTime(sequence);
+  sequence.tokens.push_back(sampled->id);
+  sequence.pending.token_ids.push_back(sampled->id);
+  sequence.pending.logprobs.push_back(sampled->logprob);
+  ++sequence.generated;
+
+  const auto& ends = options_.end_of_text_ids;
+  const bool end_of_text = std::find(ends.begin(), ends.end(), sampled->id) != ends.end();
+  if (!end_of_text)
+    sequence.pending.text += sequence.text.Append(options_.token_bytes(sampled->id));
+  if (end_of_text) {
+    Finish(sequence, EndReason::kEndOfText);
+  } else if (sequence.text.stopped()) {
+    Finish(sequence, EndReason::kStop);
+  } else if (sequence.generated >= sequence.job.max_new_tokens) {
+    Finish(sequence, EndReason::kLength);
+  } else if (sequence.tokens.size() >= static_cast<size_t>(options_.context_length)) {
+    Finish(sequence, EndReason::kContextFull);
+  } else if (!sequence.pending.text.empty()) {
+    sequence.job.sink->OnTokens(std::exchange(sequence.pending, {}));
+  }
+}
+
+void Scheduler::NoteTokenTime(Sequence& sequence) {
+  const absl::Time now = options_.clock();
+  if (sequence.generated == 0) {
+    sequence.time_to_first_token = now - sequence.submit_time;
+    if (options_.observer != nullptr) {
+      options_.observer->OnFirstToken(sequence.time_to_first_token);
+    }
+  } else if (options_.observer != nullptr) {
+    options_.observer->OnInterToken(now - sequence.last_token_time);
+  }
+  sequence.last_token_time = now;
+}
+
+void Scheduler::Finish(Sequence& sequence, EndReason reason) {
+  sequence.pending.text += sequence.text.Finish();
+  sequence.job.sink->OnTokens(std::exchange(sequence.pending, {}));
+  End(sequence, absl::OkStatus(), reason);
+}
+
+void Scheduler::End(Sequence& sequence, absl::Status status, EndReason reason) {
+  if (sequence.ended) return;
+  sequence.ended = true;
+  const absl::Time now = options_.clock();
+  GenerationEnd end;
+  end.reason = reason;
+  end.prompt_tokens = static_cast<int>(sequence.job.prompt.size());
+  end.generated_tokens = sequence.generated;
+  end.queue_time = std::min(sequence.admit_time, now) - sequence.submit_time;
+  end.time_to_first_token = sequence.time_to_first_token;
+  end.total_time = now - sequence.submit_time;
+  if (options_.observer != nullptr) {
+    options_.observer->OnRequestEnd(
+        {ReasonName(status, reason), end.total_time, end.prompt_tokens, end.generated_tokens});
+  }
+  end.status = std::move(status);
+  sequence.job.sink->OnEnd(end);
+}
+
+bool Scheduler::RunScores() {
+  if (scores_.empty() || scores_.front()->job.sink == nullptr) return false;
+  ScoreRun& run = *scores_.front();
+  const auto items = absl::MakeConstSpan(run.job.items).subspan(run.done.size());
+  size_t count = 0;
+  size_t tokens = 0;
+  for (; count < items.size(); ++count) {
+    tokens += items[count].prompt.size() + items[count].continuation.size();
+    if (count > 0 && tokens > static_cast<size_t>(options_.max_score_tokens_per_round)) break;
+  }
+  auto scores = backend_->Score(*run.job.snapshot, items.subspan(0, count));
+  if (!scores.ok()) {
+    EndScore(run, scores.status());
+    return true;
+  }
+  for (ScoredContinuation& score : *scores) run.done.push_back(std::move(score));
+  if (run.done.size() >= run.job.items.size()) EndScore(run, absl::OkStatus());
+  return true;
+}
+
+void Scheduler::EndScore(ScoreRun& run, absl::Status status) {
+  if (run.job.sink == nullptr) return;
+  if (options_.observer != nullptr) {
+    int tokens = 0;
+    for (const ScoreItem& item : run.job.items) {
+      tokens += static_cast<int>(item.prompt.size() + item.continuation.size());
+    }
+    options_.observer->OnRequestEnd({status.ok() ? "score" : ReasonName(status, EndReason::kLength),
+                                     options_.clock() - run.submit_time, tokens, 0});
+  }
+  const std::shared_ptr<ScoreSink> sink = std::move(run.job.sink);
+  run.job.sink = nullptr;
+  if (status.ok()) {
+    sink->OnScores(std::move(run.done));
+  } else {
+    sink->OnScores(std::move(status));
+  }
+}
+
+}  // namespace amend

@@ -1,0 +1,40 @@
+#ifndef AMEND_SERVER_SERVING_OBSERVER_H_
+#define AMEND_SERVER_SERVING_OBSERVER_H_
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace amend {
+
+// Told what happens on the serving side. Calls come from any thread, never block and never fail;
+// implementations are thread-safe. The methods here do nothing.
+class ServingObserver {
+ public:
+  // What one request came to.
+  struct RequestEnd {
+    // "length", "stop", "end_of_text", "context_full", "cancelled", "deadline", "error"; for a
+    // Score request "score".
+    absl::string_view finish_reason;
+    absl::Duration duration;
+    int prompt_tokens = 0;
+    int generated_tokens = 0;
+  };
+
+  virtual ~ServingObserver() = default;
+
+  virtual void OnSequences(int running, int waiting) {
+    (void)running;
+    (void)waiting;
+  }
+  // One forward over `rows` sequences.
+  virtual void OnStep(int rows) { (void)rows; }
+  virtual void OnFirstToken(absl::Duration since_submit) { (void)since_submit; }
+  virtual void OnInterToken(absl::Duration since_last_token) { (void)since_last_token; }
+  virtual void OnRequestEnd(const RequestEnd& end) { (void)end; }
+  // A request that was turned away; `reason` is the ErrorInfo reason ("QUEUE_FULL").
+  virtual void OnRejection(absl::string_view reason) { (void)reason; }
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_SERVING_OBSERVER_H_

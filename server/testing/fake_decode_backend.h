@@ -1,0 +1,120 @@
+#ifndef AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
+#define AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/decode_backend.h"
+
+namespace amend {
+
+// A model over bytes whose greedy continuation counts up: after token t comes t + 1 + revision
+// (modulo 256). All other logits are close behind, so that sampling with a temperature has a
+// choice. Thread-safe.
+class FakeDecodeBackend : public DecodeBackend {
+ public:
+  // While closed, Step blocks: a test decides when steps run.
+  void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    open_ = false;
+  }
+  void Open() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    open_ = true;
+  }
+  // Blocks until a Step waits at the closed gate.
+  void AwaitStepAtGate() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&at_gate_));
+  }
+  // From now on Step returns this.
+  void SetStepStatus(absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    step_status_ = std::move(status);
+  }
+  // Tokens of each row, per step so far.
+  std::vector<std::vector<int>> row_sizes() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return row_sizes_;
+  }
+  // Number of items, per Score call so far.
+  std::vector<int> score_sizes() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return score_sizes_;
+  }
+
+  std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
+                                              bool trace_hooks) override {
+    return std::make_unique<Sequence>(std::move(snapshot), trace_hooks);
+  }
+
+  absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) override {
+    absl::MutexLock lock(&mutex_);
+    at_gate_ = !open_;
+    mutex_.Await(absl::Condition(&open_));
+    at_gate_ = false;
+    if (!step_status_.ok()) return step_status_;
+    auto logits = std::make_unique<Logits>();
+    row_sizes_.emplace_back();
+    for (const Row& row : rows) {
+      row_sizes_.back().push_back(static_cast<int>(row.tokens.size()));
+      auto* sequence = static_cast<Sequence*>(row.sequence);
+      sequence->length += row.tokens.size();
+      if (sequence->trace) {
+        HookFiring firing;
+        firing.packed_row = static_cast<int64_t>(sequence->length) - 1;
+        sequence->firings.push_back(firing);
+      }
+      const int64_t next = row.tokens.back() + 1 + sequence->snapshot->revision.value();
+      std::vector<float> values(256, 0.0f);
+      values[next % 256] = 1.0f;
+      logits->rows.push_back(std::move(values));
+    }
+    return std::unique_ptr<DecodeLogits>(std::move(logits));
+  }
+
+  absl::StatusOr<std::vector<ScoredContinuation>> Score(
+      const Snapshot& snapshot, absl::Span<const ScoreItem> items) override {
+    absl::MutexLock lock(&mutex_);
+    score_sizes_.push_back(static_cast<int>(items.size()));
+    std::vector<ScoredContinuation> scores;
+    for (const ScoreItem& item : items) {
+      ScoredContinuation score;
+      for (size_t i = 0; i < item.continuation.size(); ++i) {
+        score.logprobs.push_back(-static_cast<float>(snapshot.revision.value()));
+        score.argmax.push_back(item.continuation[i]);
+      }
+      scores.push_back(std::move(score));
+    }
+    return scores;
+  }
+
+ private:
+  struct Sequence : DecodeSequence {
+    Sequence(std::shared_ptr<const Snapshot> s, bool t) : snapshot(std::move(s)), trace(t) {}
+    std::vector<HookFiring> TakeFirings() override { return std::exchange(firings, {}); }
+
+    std::shared_ptr<const Snapshot> snapshot;
+    bool trace;
+    size_t length = 0;
+    std::vector<HookFiring> firings;
+  };
+  struct Logits : DecodeLogits {
+    absl::Span<const float> row(int i) const override { return rows[i]; }
+    std::vector<std::vector<float>> rows;
+  };
+
+  mutable absl::Mutex mutex_;
+  bool open_ ABSL_GUARDED_BY(mutex_) = true;
+  bool at_gate_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status step_status_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::vector<int>> row_sizes_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> score_sizes_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
