@@ -1,0 +1,90 @@
+#include "server/http_endpoint.h"
+
+#include <httplib.h>
+
+#include <atomic>
+
+#include "absl/strings/numbers.h"
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class HttpEndpointTest : public ::testing::Test {
+ protected:
+  HttpEndpoint::Options Options(const std::string& address) {
+    HttpEndpoint::Options options;
+    options.address = address;
+    options.metrics_text = [] { return std::string("amend_test 1\n"); };
+    options.ready = [this] { return ready_.load(); };
+    return options;
+  }
+  static int PortOf(const HttpEndpoint& endpoint) {
+    int port = 0;
+    const std::string& address = endpoint.address();
+    EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port));
+    return port;
+  }
+
+  std::atomic<bool> ready_ = true;
+};
+
+TEST_F(HttpEndpointTest, MetricsAreServedAsPrometheusText) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  const auto response = client.Get("/metrics");
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(response->body, "amend_test 1\n");
+  EXPECT_THAT(response->get_header_value("Content-Type"), HasSubstr("version=0.0.4"));
+}
+
+TEST_F(HttpEndpointTest, ReadinessFollowsTheServerAndHealthDoesNot) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  EXPECT_EQ(client.Get("/readyz")->status, 200);
+  ready_ = false;
+  EXPECT_EQ(client.Get("/readyz")->status, 503);
+  EXPECT_EQ(client.Get("/healthz")->status, 200);
+}
+
+TEST_F(HttpEndpointTest, AnotherPathIsNotFound) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  EXPECT_EQ(client.Get("/other")->status, 404);
+}
+
+TEST_F(HttpEndpointTest, AFreePortIsTakenAndNamed) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  EXPECT_THAT(endpoint->address(), AllOf(HasSubstr("127.0.0.1:"), Not(HasSubstr(":0"))));
+}
+
+TEST_F(HttpEndpointTest, APortInUseIsAnErrorThatNamesTheAddress) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto first, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  EXPECT_THAT(HttpEndpoint::Start(Options(first->address())),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr(first->address()), HasSubstr("in use"))));
+}
+
+TEST_F(HttpEndpointTest, AnAddressWithoutAPortIsRefused) {
+  for (const std::string bad : {"127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ":80", ""}) {
+    EXPECT_THAT(HttpEndpoint::Start(Options(bad)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"" + bad + "\"")));
+  }
+}
+
+TEST_F(HttpEndpointTest, ThePortIsFreeAfterTheEnd) {
+  AMEND_ASSERT_OK_AND_ASSIGN(auto first, HttpEndpoint::Start(Options("127.0.0.1:0")));
+  const std::string address = first->address();
+  first.reset();
+  EXPECT_THAT(HttpEndpoint::Start(Options(address)), IsOk());
+}
+
+}  // namespace
+}  // namespace amend

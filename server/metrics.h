@@ -1,0 +1,63 @@
+#ifndef AMEND_SERVER_METRICS_H_
+#define AMEND_SERVER_METRICS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/edit_observer.h"
+#include "server/serving_observer.h"
+
+namespace amend {
+
+// Every number that /metrics shows, in Prometheus' text format. Thread-safe; no method blocks for
+// longer than a counter takes. Label values come from enums and constants of this program, never
+// from requests.
+class Metrics : public EditObserver, public ServingObserver {
+ public:
+  Metrics();
+  ~Metrics() override;
+
+  // The text of all metrics now; ages count up to `now`.
+  std::string Text(absl::Time now) const;
+
+  // amend_build_info.
+  void SetBuildInfo(absl::string_view version, absl::string_view architecture,
+                    absl::string_view device, absl::string_view dtype);
+  // One synced write of the store.
+  void StoreSynced(absl::Duration duration, bool ok);
+  // One RPC began or ended; names as in grpc_server_*: "unary", "amend.v1.EditService", "Edit",
+  // "OK".
+  void RpcStarted(absl::string_view type, absl::string_view service, absl::string_view method);
+  void RpcHandled(absl::string_view type, absl::string_view service, absl::string_view method,
+                  absl::string_view code, absl::Duration duration);
+
+  // EditObserver
+  void BatchFinished(BatchOutcome outcome, int edit_count) override;
+  void QueueChanged(int depth, absl::Time oldest_receive_time) override;
+  void StageDone(EditStage stage, absl::Duration duration) override;
+  void GateScore(GateCheck check, double score) override;
+  void GateRejected(GateCheck check) override;
+  void Promoted(PromotionResult result) override;
+  void RolledBack() override;
+  void EditTimeToLive(absl::Duration duration) override;
+  void UpdateNormRatio(LayerIndex layer, double ratio) override;
+  void LiveRevisionChanged(Revision live) override;
+
+  // ServingObserver
+  void OnSequences(int running, int waiting) override;
+  void OnStep(int rows) override;
+  void OnFirstToken(absl::Duration since_submit) override;
+  void OnInterToken(absl::Duration since_last_token) override;
+  void OnRequestEnd(const RequestEnd& end) override;
+  void OnRejection(absl::string_view reason) override;
+
+ private:
+  struct Families;
+  const std::unique_ptr<Families> families_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_METRICS_H_
