@@ -10,7 +10,10 @@ namespace {
 
 constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
+constexpr char kPreconditionUrl[] = "type.googleapis.com/google.rpc.PreconditionFailure";
 constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
+
+constexpr absl::Duration kStoreRetryDelay = absl::Seconds(1);
 
 // Text on the wire is ASCII or UTF-8; a message may quote bytes of a request that are neither.
 std::string Printable(absl::string_view text) {
@@ -81,7 +84,31 @@ absl::Status WithFieldViolations(
   return status;
 }
 
+absl::Status WithPreconditionFailure(absl::Status status, absl::string_view type,
+                                     absl::string_view subject, absl::string_view description) {
+  google::rpc::PreconditionFailure failure;
+  google::rpc::PreconditionFailure::Violation& violation = *failure.add_violations();
+  violation.set_type(Printable(type));
+  violation.set_subject(Printable(subject));
+  violation.set_description(Printable(description));
+  Attach(status, kPreconditionUrl, failure);
+  return status;
+}
+
 std::string ReasonOf(const absl::Status& status) { return InfoOf(status).reason(); }
+
+bool IsStoreTrouble(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+}
+
+absl::Status FromStore(const absl::Status& status) {
+  if (IsStoreTrouble(status)) {
+    return WithRetryDelay(WithReason(absl::UnavailableError(status.message()), "STORE_READ_ONLY"),
+                          kStoreRetryDelay);
+  }
+  if (absl::IsDataLoss(status)) return WithReason(status, "DIGEST_MISMATCH");
+  return status;
+}
 
 google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status out;

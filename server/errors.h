@@ -25,8 +25,18 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
 // Adds google.rpc.BadRequest with one violation per (field, description).
 absl::Status WithFieldViolations(
     absl::Status status, const std::vector<std::pair<std::string, std::string>>& violations);
+// Adds google.rpc.PreconditionFailure with one violation.
+absl::Status WithPreconditionFailure(absl::Status status, absl::string_view type,
+                                     absl::string_view subject, absl::string_view description);
 // The reason given by WithReason; empty without one.
 std::string ReasonOf(const absl::Status& status);
+
+// Whether a store said `status` because it cannot write or read just now (I/O, space), rather than
+// because the request does not fit.
+bool IsStoreTrouble(const absl::Status& status);
+// A store's error as clients get it: trouble is UNAVAILABLE with reason STORE_READ_ONLY and a retry
+// delay, DATA_LOSS has reason DIGEST_MISMATCH, and everything else stays as it is.
+absl::Status FromStore(const absl::Status& status);
 
 // The one place where a Status becomes what goes over the wire. A status without a reason gets its
 // code's name as the reason.

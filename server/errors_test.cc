@@ -68,6 +68,29 @@ TEST(ErrorsTest, GrpcStatusCarriesTheDetails) {
   EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(rpc).reason(), "DRAINING");
 }
 
+TEST(ErrorsTest, PreconditionFailureNamesTypeAndSubject) {
+  const auto failure = DetailOf<google::rpc::PreconditionFailure>(ToRpcStatus(
+      WithPreconditionFailure(absl::FailedPreconditionError("x"), "STATE", "revision 4", "why")));
+  ASSERT_EQ(failure.violations_size(), 1);
+  EXPECT_EQ(failure.violations(0).type(), "STATE");
+  EXPECT_EQ(failure.violations(0).subject(), "revision 4");
+}
+
+TEST(ErrorsTest, AFullDiskReachesClientsAsStoreReadOnlyWithARetryDelay) {
+  const absl::Status status = FromStore(absl::ResourceExhaustedError("no space left"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(status), "STORE_READ_ONLY");
+  EXPECT_GT(DetailOf<google::rpc::RetryInfo>(ToRpcStatus(status)).retry_delay().seconds(), 0);
+}
+
+TEST(ErrorsTest, ADamagedBlobReachesClientsAsDigestMismatch) {
+  EXPECT_EQ(ReasonOf(FromStore(absl::DataLossError("factors/4/0/u"))), "DIGEST_MISMATCH");
+}
+
+TEST(ErrorsTest, OtherErrorsOfTheStoreStayAsTheyAre) {
+  EXPECT_EQ(FromStore(absl::NotFoundError("x")), absl::NotFoundError("x"));
+}
+
 TEST(ErrorsTest, OkStaysOkWithoutDetails) {
   EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
   EXPECT_EQ(ToRpcStatus(absl::OkStatus()).details_size(), 0);

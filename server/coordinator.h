@@ -1,0 +1,146 @@
+#ifndef AMEND_SERVER_COORDINATOR_H_
+#define AMEND_SERVER_COORDINATOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "amend/v1/edit.pb.h"
+#include "server/durable_batch_queue.h"
+#include "server/edit_engine.h"
+#include "server/edit_event_hub.h"
+#include "server/edit_observer.h"
+#include "server/label_mover.h"
+#include "server/recovery.h"
+#include "server/serving_model.h"
+#include "storage/revision_store.h"
+
+namespace amend {
+
+// The one writer: solves durable batches in order of arrival and moves labels, all on its own
+// thread. The public methods are thread-safe.
+//
+//  1. Persist, then publish: a revision, its verdict, the ledger state and the label are one synced
+//  commit; only then generation can see
+//     them, and only then listeners hear of it.
+//  2. A batch that fails or is rejected leaves the serving state as it was; the next one builds on
+//  the last validated revision.
+//  3. Verbs run between batches and between the steps of a batch. When the label moves under a
+//  PROMOTE_WHEN_VALIDATED batch, the batch is
+//     solved again on the new live revision; after `max_solves` attempts verbs wait for it instead.
+//  4. A store that cannot write stops edits, not the process: the commit is tried again until it
+//  works, and verbs get UNAVAILABLE.
+//  5. Stop leaves a batch that is being solved DURABLE: the next start solves it.
+class Coordinator : public DurableBatchQueue {
+ public:
+  struct Options {
+    std::function<absl::Time()> clock = absl::Now;
+    int max_solves = 4;
+    // Between two tries of a write that the store turned down.
+    absl::Duration store_retry_delay = absl::Seconds(1);
+    // Verbs that may wait.
+    int max_commands = 256;
+  };
+  using LabelCallback = std::function<void(absl::StatusOr<LabelMoved>)>;
+
+  // All of them outlive this object.
+  Coordinator(RevisionStore* store, EditEngine* engine, ServingModel* serving, EditEventHub* hub,
+              EditObserver* observer, Options options);
+  // Stops.
+  ~Coordinator() override;
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
+
+  // Rebuilds the serving state (see RecoverServing) and queues the batches that were not solved.
+  // Once, before Start and before anything is enqueued. `pending` of the report has moved to the
+  // queue.
+  absl::StatusOr<RecoveryReport> Recover();
+  void Start();
+  // Ends the thread between two steps; verbs that wait are answered UNAVAILABLE (reason DRAINING).
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  void Enqueue(LedgerEntry entry) override ABSL_LOCKS_EXCLUDED(mutex_);
+  int depth() const override ABSL_LOCKS_EXCLUDED(mutex_);
+  // The lowest offset of the session that is queued or being solved.
+  std::optional<int64_t> FirstPendingOffset(absl::string_view session) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the last write failed for a reason that is not the batch's.
+  bool store_read_only() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Never block; `done` is called once: on the coordinator thread, or on this one when the verb
+  // cannot be queued.
+  void Promote(PromoteCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Rollback(RollbackCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Command {
+    std::function<absl::StatusOr<LabelMoved>()> run;
+    LabelCallback done;
+  };
+  // How an attempt to bring a batch to its end went.
+  enum class Attempt { kFinished, kLabelMoved, kStoreTrouble, kStopped };
+  // One batch on its way.
+  struct Work;
+
+  void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || !commands_.empty() || !batches_.empty();
+  }
+  bool HasCommand() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || !commands_.empty();
+  }
+  void QueueCommand(Command command) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RunCommands() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool stopping() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Runs verbs meanwhile. False when it is time to stop.
+  bool WaitForStore() ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetReadOnly(bool read_only) ABSL_LOCKS_EXCLUDED(mutex_);
+  void FinishFront() ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReportQueue() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // False when the batch has to stay durable because the coordinator stops.
+  bool Process(const LedgerEntry& entry);
+  Attempt TryBatch(const LedgerEntry& entry, bool last_try);
+  absl::Status FindParent(Work& work);
+  absl::Status Solve(Work& work);
+  absl::Status JudgeCandidate(Work& work);
+  bool LabelMovedUnder(const Work& work) const;
+  Attempt AfterError(Work& work, const absl::Status& status);
+  Attempt Conclude(Work& work);
+  Attempt Fail(const Work& work, const absl::Status& status);
+  // Tries until the store takes the step or says what is wrong with it. CANCELLED when it is time
+  // to stop.
+  absl::Status Commit(const StoreStep& step);
+  void PublishCandidate(const Work& work, const LedgerEntry& finished);
+  void ReportGate(const GateResult& gate);
+
+  RevisionStore* const store_;
+  EditEngine* const engine_;
+  ServingModel* const serving_;
+  EditEventHub* const hub_;
+  EditObserver* const observer_;
+  const Options options_;
+  LabelMover label_mover_;
+
+  mutable absl::Mutex mutex_;
+  std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);
+  // In order of arrival; the first one may be being solved.
+  std::deque<std::shared_ptr<const LedgerEntry>> batches_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool read_only_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_COORDINATOR_H_

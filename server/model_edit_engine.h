@@ -1,0 +1,50 @@
+#ifndef AMEND_SERVER_MODEL_EDIT_ENGINE_H_
+#define AMEND_SERVER_MODEL_EDIT_ENGINE_H_
+
+#include <memory>
+#include <vector>
+
+#include "core/editing/batch_editor.h"
+#include "core/model/causal_lm.h"
+#include "core/tokenizer/tokenizer.h"
+#include "server/edit_engine.h"
+
+namespace amend {
+
+// The engine over a real model. Not thread-safe; owned by the coordinator thread.
+class ModelEditEngine : public EditEngine {
+ public:
+  // `editor` is over the same model and tokenizer. `enforce_gate` false: scores are recorded, and
+  // only what is not finite is turned down.
+  ModelEditEngine(std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
+                  std::unique_ptr<BatchEditor> editor, bool enforce_gate);
+  ~ModelEditEngine() override;
+
+  Revision line_head() const override { return line_head_; }
+  void ResetLine() override;
+  absl::Status AppendToLine(Revision revision, const RevisionFactors& factors) override;
+  absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>& parent,
+                                      Revision candidate, absl::Span<const Edit> edits,
+                                      const BatchEditor::Callbacks& callbacks) override;
+  absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
+      const std::shared_ptr<const HookStack>& parent, Revision revision,
+      const RevisionFactors& factors) override;
+  absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& before,
+                                  const std::shared_ptr<const HookStack>& after,
+                                  absl::Span<const Edit> edits,
+                                  absl::Span<const TargetReport> targets,
+                                  const GateThresholds& thresholds) override;
+  std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& hooks) override;
+
+ private:
+  const std::shared_ptr<const CausalLm> model_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::unique_ptr<BatchEditor> editor_;
+  const bool enforce_gate_;
+  std::unique_ptr<EditLine> line_;
+  Revision line_head_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_MODEL_EDIT_ENGINE_H_
