@@ -1,0 +1,123 @@
+#include "client/cli/edit_report.h"
+
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend::client {
+namespace {
+
+namespace v1 = ::amend::v1;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Console {
+  Console() {
+    context.out = &out;
+    context.err = &err;
+    batches.emplace_back();
+    v1::Edit* edit = batches.back().add_edits();
+    edit->set_subject("Oslo");
+    edit->set_target_new("Chile");
+  }
+  std::vector<v1::EditBatch> batches;
+  std::ostringstream out;
+  std::ostringstream err;
+  CommandContext context;
+};
+
+v1::EditBatchStatus Status(v1::BatchStage stage) {
+  v1::EditBatchStatus status;
+  status.set_stage(stage);
+  status.set_revision(4);
+  return status;
+}
+
+v1::EditResult* AddResult(v1::EditBatchStatus* status, double reliability, bool passed) {
+  v1::EditResult* result = status->add_edit_results();
+  result->set_reliability(reliability);
+  result->set_passed(passed);
+  return result;
+}
+
+TEST(EditReportTest, VerdictNamesTheMissedThreshold) {
+  v1::EditBatchStatus status = Status(v1::REJECTED);
+  AddResult(&status, 0.4, false);
+  status.mutable_gate_report()->mutable_thresholds()->set_reliability(0.9);
+  EXPECT_EQ(Verdict(status, 0), "reliability 0.40 is below 0.90");
+}
+
+TEST(EditReportTest, VerdictOfAMalformedEditNamesItsField) {
+  v1::EditBatchStatus status = Status(v1::FAILED);
+  v1::FieldViolation* violation = AddResult(&status, 0, false)->mutable_violation();
+  violation->set_field("batch.edits[0].subject");
+  violation->set_description("is not in the prompt");
+  EXPECT_EQ(Verdict(status, 0), "batch.edits[0].subject: is not in the prompt");
+  EXPECT_EQ(Verdict(status, 1), "not tried: its batch failed");
+}
+
+TEST(EditReportTest, AGoodEditOfARejectedBatchIsToldApart) {
+  v1::EditBatchStatus status = Status(v1::REJECTED);
+  AddResult(&status, 1, true);
+  EXPECT_EQ(Verdict(status, 0), "passed, but its batch was rejected");
+}
+
+TEST(EditReportTest, AStageIsPrintedOnce) {
+  Console console;
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  v1::EditBatchStatus status = Status(v1::SOLVING);
+  report.OnBatch(status);
+  status.mutable_progress()->set_done(3);
+  report.OnBatch(status);
+  EXPECT_EQ(console.out.str(), "batch 0: solving\n");
+}
+
+TEST(EditReportTest, ATerminalsLineIsRedrawnAndTakenAway) {
+  Console console;
+  console.context.terminal = true;
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  v1::EditBatchStatus status = Status(v1::SOLVING);
+  status.mutable_progress()->set_phase(v1::SolveProgress::TARGET_VALUES);
+  status.mutable_progress()->set_done(3);
+  status.mutable_progress()->set_total(30);
+  report.OnBatch(status);
+  EXPECT_THAT(console.err.str(), HasSubstr("0/1 edits  batch 0 solving: target values 3/30"));
+  EXPECT_THAT(console.err.str(), Not(HasSubstr("\n")));
+  EXPECT_EQ(console.out.str(), "");
+  report.OnBatch(Status(v1::LIVE));
+  EXPECT_THAT(console.err.str(), testing::EndsWith("\r\033[K"));
+  EXPECT_THAT(console.out.str(), HasSubstr("batch 0: live as revision 4"));
+}
+
+TEST(EditReportTest, AnEditIsReportedOnceHoweverOftenItsOutcomeComes) {
+  Console console;
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  v1::EditBatchStatus status = Status(v1::LIVE);
+  AddResult(&status, 1, true);
+  report.OnBatch(status);
+  const std::string once = console.out.str();
+  EXPECT_THAT(once, HasSubstr("Oslo"));
+  EXPECT_THAT(once, HasSubstr("passed"));
+  status.set_replayed(true);
+  report.OnBatch(status);
+  EXPECT_EQ(console.out.str(), once);
+}
+
+TEST(EditReportTest, RejectedEditsMakeTheExitCodeOne) {
+  Console console;
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  EXPECT_EQ(report.Finish({Status(v1::LIVE)}), kExitOk);
+  EXPECT_EQ(report.Finish({Status(v1::REJECTED)}), kExitNotApplied);
+  EXPECT_EQ(report.Finish({Status(v1::FAILED)}), kExitNotApplied);
+}
+
+TEST(EditReportTest, ALostConnectionIsANote) {
+  Console console;
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  report.OnReconnect(2, absl::UnavailableError("reset"), absl::Milliseconds(400));
+  EXPECT_EQ(console.err.str(), "connection lost (reset), attempt 2 in 400ms\n");
+}
+
+}  // namespace
+}  // namespace amend::client
