@@ -77,7 +77,7 @@ RecordedPrefix RecordedPrefix::Select(absl::Span<const int64_t> rows) const {
   RecordedPrefix result;
   result.first_layer = first_layer;
   for (const int64_t row : rows) result.lengths.push_back(lengths[row]);
-  if (keys.empty()) return result;
+  if (keys.empty() || rows.empty()) return result;
   const int64_t longest = *std::max_element(result.lengths.begin(), result.lengths.end());
   const at::Tensor index = Indices({rows.begin(), rows.end()}, keys[0].device());
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -89,6 +89,8 @@ RecordedPrefix RecordedPrefix::Select(absl::Span<const int64_t> rows) const {
 
 void PackedAttention::RecordInto(RecordedPrefix* prefix, LayerIndex first_layer) {
   prefix_ = prefix;
+  prefix->keys.clear();
+  prefix->values.clear();
   prefix->lengths = packing_.lengths();
   prefix->first_layer = first_layer;
 }
@@ -144,14 +146,16 @@ KvCache::KvCache(const ModelConfig& config, at::Device device, at::ScalarType dt
 
 void KvCache::Reserve(int64_t tokens) {
   if (length_ + tokens <= capacity_) return;
-  capacity_ = std::max({length_ + tokens, 2 * capacity_, kMinCapacity});
+  const int64_t capacity = std::max({length_ + tokens, 2 * capacity_, kMinCapacity});
   for (std::vector<at::Tensor>* side : {&keys_, &values_}) {
     for (at::Tensor& tensor : *side) {
-      at::Tensor larger = at::empty({tensor.size(0), capacity_, tensor.size(2)}, tensor.options());
+      at::Tensor larger = at::empty({tensor.size(0), capacity, tensor.size(2)}, tensor.options());
       larger.narrow(1, 0, length_).copy_(tensor.narrow(1, 0, length_));
       tensor = std::move(larger);
     }
   }
+  // Last: when memory runs out above, the next call tries again.
+  capacity_ = capacity;
 }
 
 std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Tensor& key,

@@ -70,8 +70,8 @@ class PackedAttention : public AttentionContext {
   PackedAttention(std::vector<int64_t> lengths, at::Device device)
       : packing_(std::move(lengths), device) {}
 
-  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this);
-  // `first_layer` is the first that runs.
+  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this and
+  // loses what it held); `first_layer` is the first that runs.
   void RecordInto(RecordedPrefix* prefix, LayerIndex first_layer);
   at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override;

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <set>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
@@ -54,6 +56,7 @@ bool FileExists(const std::string& path) {
 absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& path) {
   while (size > 0) {
     const ssize_t written = write(fd, data, size);
+    if (written < 0 && errno == EINTR) continue;
     if (written < 0)
       return absl::UnavailableError(
           absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
@@ -61,6 +64,56 @@ absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& 
     size -= static_cast<size_t>(written);
   }
   return absl::OkStatus();
+}
+
+// Bytes of a tensor; false when the product, zeros aside, passes 63 bits: LibTorch refuses such a
+// shape even when it has no element.
+bool ByteCount(const std::vector<int64_t>& shape, int64_t element_size, int64_t* bytes) {
+  int64_t without_zeros = element_size;
+  bool is_empty = false;
+  for (const int64_t extent : shape) {
+    is_empty |= extent == 0;
+    if (__builtin_mul_overflow(without_zeros, std::max<int64_t>(extent, 1), &without_zeros))
+      return false;
+  }
+  *bytes = is_empty ? 0 : without_zeros;
+  return true;
+}
+
+// One tensor's part of the header. Returns what is wrong, or nothing.
+template <typename Entry>
+std::string ParseEntry(const Json& value, int64_t data_size, Entry* entry) {
+  const auto is_count = [](const Json& json) {
+    return json.is_number_unsigned() &&
+           json.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
+  };
+  if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
+      !value.contains("shape") || !value["shape"].is_array() || !value.contains("data_offsets") ||
+      !value["data_offsets"].is_array() || value["data_offsets"].size() != 2) {
+    return "dtype, shape or data_offsets is missing";
+  }
+  entry->dtype = value["dtype"].get<std::string>();
+  const DtypeName* dtype = FindDtype(entry->dtype);
+  if (dtype == nullptr) return absl::StrCat("dtype ", entry->dtype, " is not supported");
+  for (const Json& extent : value["shape"]) {
+    if (!is_count(extent)) return "shape holds something that is not a count";
+    entry->shape.push_back(extent.get<int64_t>());
+  }
+  int64_t bytes = 0;
+  if (!ByteCount(entry->shape, dtype->size, &bytes)) return "shape is too large";
+  for (const Json& offset : value["data_offsets"]) {
+    if (!is_count(offset)) return "data_offsets must be counts";
+  }
+  entry->begin = value["data_offsets"][0].get<int64_t>();
+  entry->end = value["data_offsets"][1].get<int64_t>();
+  if (entry->end < entry->begin || entry->end > data_size) {
+    return absl::StrCat("data [", entry->begin, ", ", entry->end, ") is outside the file's ",
+                        data_size, " bytes of data: the file is cut or broken");
+  }
+  if (entry->end - entry->begin != bytes) {
+    return absl::StrCat("has ", entry->end - entry->begin, " bytes, its shape needs ", bytes);
+  }
+  return "";
 }
 
 }  // namespace
@@ -92,42 +145,27 @@ absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t dat
     return absl::InvalidArgumentError(absl::StrCat(path_, ": header is not a JSON object"));
   for (const auto& [name, value] : json.items()) {
     if (name == "__metadata__") continue;
-    const auto malformed = [&](const std::string& what) {
-      return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", name, ": ", what));
-    };
-    if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
-        !value.contains("shape") || !value["shape"].is_array() || !value.contains("data_offsets") ||
-        !value["data_offsets"].is_array() || value["data_offsets"].size() != 2) {
-      return malformed("dtype, shape or data_offsets is missing");
-    }
     Entry entry;
-    entry.dtype = value["dtype"].get<std::string>();
-    const DtypeName* dtype = FindDtype(entry.dtype);
-    if (dtype == nullptr)
-      return malformed(absl::StrCat("dtype ", entry.dtype, " is not supported"));
-    int64_t bytes = dtype->size;
-    for (const Json& extent : value["shape"]) {
-      if (!extent.is_number_unsigned())
-        return malformed("shape holds something that is not a count");
-      entry.shape.push_back(extent.get<int64_t>());
-      if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes))
-        return malformed("shape is too large");
-    }
-    for (const Json& offset : value["data_offsets"]) {
-      if (!offset.is_number_unsigned()) return malformed("data_offsets must be counts");
-    }
-    entry.begin = value["data_offsets"][0].get<int64_t>();
-    entry.end = value["data_offsets"][1].get<int64_t>();
-    if (entry.begin < 0 || entry.end < entry.begin || entry.end > data_size) {
-      return malformed(absl::StrCat("data [", entry.begin, ", ", entry.end,
-                                    ") is outside the file's ", data_size,
-                                    " bytes of data: the file is cut or broken"));
-    }
-    if (entry.end - entry.begin != bytes) {
-      return malformed(
-          absl::StrCat("has ", entry.end - entry.begin, " bytes, its shape needs ", bytes));
-    }
+    if (const std::string wrong = ParseEntry(value, data_size, &entry); !wrong.empty())
+      return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", name, ": ", wrong));
     entries_.emplace(name, std::move(entry));
+  }
+  return CheckNoOverlap();
+}
+
+absl::Status SafetensorsFile::CheckNoOverlap() const {
+  std::vector<const std::pair<const std::string, Entry>*> by_begin;
+  for (const auto& item : entries_) {
+    if (item.second.end > item.second.begin) by_begin.push_back(&item);
+  }
+  std::sort(by_begin.begin(), by_begin.end(),
+            [](const auto* a, const auto* b) { return a->second.begin < b->second.begin; });
+  for (size_t i = 1; i < by_begin.size(); ++i) {
+    if (by_begin[i]->second.begin < by_begin[i - 1]->second.end) {
+      return absl::InvalidArgumentError(absl::StrCat(path_, ": tensors ", by_begin[i - 1]->first,
+                                                     " and ", by_begin[i]->first,
+                                                     " claim the same bytes of the file"));
+    }
   }
   return absl::OkStatus();
 }

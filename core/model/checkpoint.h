@@ -18,7 +18,7 @@ namespace amend {
 class SafetensorsFile {
  public:
   // Reads and checks the header. NOT_FOUND, or INVALID_ARGUMENT naming the path and what is wrong
-  // (length, tensor, offsets).
+  // (length, tensor, offsets, overlap).
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -37,6 +37,7 @@ class SafetensorsFile {
   };
   explicit SafetensorsFile(std::string path) : path_(std::move(path)) {}
   absl::Status ParseHeader(const std::string& header, int64_t data_size);
+  absl::Status CheckNoOverlap() const;
 
   const std::string path_;
   int64_t data_offset_ = 0;

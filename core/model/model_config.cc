@@ -13,6 +13,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Far beyond any model; four times as much still fits an int.
+constexpr int64_t kMaxExtent = int64_t{1} << 28;
+
 // Reads fields of one config.json; every error names the file and the field.
 class FieldReader {
  public:
@@ -21,8 +24,9 @@ class FieldReader {
   absl::Status PositiveInt(const char* field, int* value) const {
     const auto it = json_.find(field);
     if (it == json_.end()) return Error(field, "is missing");
-    if (!it->is_number_integer() || it->get<int64_t>() <= 0 || it->get<int64_t>() > (1 << 30)) {
-      return Error(field, absl::StrCat("must be a positive integer, is ", it->dump()));
+    if (!it->is_number_integer() || it->get<int64_t>() <= 0 || it->get<int64_t>() > kMaxExtent) {
+      return Error(field, absl::StrCat("must be a positive integer of at most ", kMaxExtent,
+                                       ", is ", it->dump()));
     }
     *value = it->get<int>();
     return absl::OkStatus();
@@ -71,6 +75,10 @@ absl::Status ReadShape(const Json& json, const FieldReader& reader, ModelConfig*
     if (!json["layer_norm_epsilon"].is_number())
       return reader.Error("layer_norm_epsilon", "must be a number");
     config->layer_norm_epsilon = json["layer_norm_epsilon"].get<double>();
+    if (!(config->layer_norm_epsilon > 0)) {
+      return reader.Error("layer_norm_epsilon",
+                          absl::StrCat("must be positive, is ", config->layer_norm_epsilon));
+    }
   }
   return absl::OkStatus();
 }
@@ -80,8 +88,12 @@ absl::Status ReadEndOfText(const Json& json, const FieldReader& reader, ModelCon
   if (it == json.end() || it->is_null()) return absl::OkStatus();
   const Json ids = it->is_array() ? *it : Json::array({*it});
   for (const Json& id : ids) {
-    if (!id.is_number_integer())
-      return reader.Error("eos_token_id", absl::StrCat("holds ", id.dump()));
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 ||
+        id.get<int64_t>() >= config->vocabulary_size) {
+      return reader.Error("eos_token_id",
+                          absl::StrCat("holds ", id.dump(), ", which is no id of a vocabulary of ",
+                                       config->vocabulary_size));
+    }
     config->end_of_text_ids.push_back(id.get<TokenId>());
   }
   return absl::OkStatus();

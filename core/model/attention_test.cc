@@ -1,0 +1,336 @@
+#include "core/model/attention.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "core/base/testing/tensor_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr int64_t kHeads = 2;
+constexpr int64_t kDim = 4;
+constexpr double kTolerance = 1e-5;
+const LayerIndex kLayer(0);
+
+using Lengths = std::vector<int64_t>;
+
+struct Inputs {
+  at::Tensor query, key, value;  // [T, h, e]
+
+  Inputs Range(int64_t begin, int64_t count) const {
+    return {query.narrow(0, begin, count), key.narrow(0, begin, count),
+            value.narrow(0, begin, count)};
+  }
+};
+
+Inputs RandomInputs(int64_t tokens, uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  const auto draw = [&] { return at::randn({tokens, kHeads, kDim}, generator); };
+  return {draw(), draw(), draw()};
+}
+
+Inputs Concatenated(const std::vector<Inputs>& parts) {
+  std::vector<at::Tensor> query, key, value;
+  for (const Inputs& part : parts) {
+    query.push_back(part.query);
+    key.push_back(part.key);
+    value.push_back(part.value);
+  }
+  return {at::cat(query), at::cat(key), at::cat(value)};
+}
+
+at::Tensor Attend(AttentionContext& attention, const Inputs& x, LayerIndex layer = kLayer) {
+  return attention.Attend(layer, x.query, x.key, x.value);
+}
+
+int64_t Total(const Lengths& lengths) {
+  return std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+}
+
+Lengths Starts(const Lengths& lengths) {
+  Lengths starts;
+  int64_t start = 0;
+  for (const int64_t n : lengths) {
+    starts.push_back(start);
+    start += n;
+  }
+  return starts;
+}
+
+// Softmax attention as its definition says, one query at a time. [T, h * e].
+at::Tensor Naive(const Inputs& x, const Lengths& lengths) {
+  at::Tensor result = at::zeros({Total(lengths), kHeads, kDim});
+  const Lengths starts = Starts(lengths);
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    for (int64_t i = 0; i < lengths[row]; ++i) {
+      for (int64_t head = 0; head < kHeads; ++head) {
+        const at::Tensor keys = x.key.select(1, head).narrow(0, starts[row], i + 1);
+        const at::Tensor values = x.value.select(1, head).narrow(0, starts[row], i + 1);
+        const at::Tensor query = x.query[starts[row] + i][head];
+        const at::Tensor weights = at::softmax((keys * query).sum(1) / std::sqrt(kDim), 0);
+        result[starts[row] + i][head].copy_((weights.unsqueeze(1) * values).sum(0));
+      }
+    }
+  }
+  return result.view({-1, kHeads * kDim});
+}
+
+KvCache NewCache(int layers = 1) {
+  ModelConfig config;
+  config.layers = layers;
+  config.heads = kHeads;
+  config.hidden_size = kHeads * kDim;
+  return KvCache(config, at::kCPU, at::kFloat);
+}
+
+class RowPackingTest : public testing::TestWithParam<Lengths> {};
+
+TEST_P(RowPackingTest, UnpadUndoesPad) {
+  const RowPacking packing(GetParam(), at::kCPU);
+  const at::Tensor packed = RandomInputs(Total(GetParam()), 1).query;
+  const at::Tensor padded = packing.Pad(packed);
+  EXPECT_THAT(padded.sizes(), ElementsAre(packing.rows(), kHeads, packing.max_length(), kDim));
+  EXPECT_THAT(packing.Unpad(padded), TensorNear(packed.reshape({-1, kHeads * kDim}), 0));
+}
+
+TEST_P(RowPackingTest, EachRowStandsAtTheLeftAndPaddingIsFinite) {
+  const RowPacking packing(GetParam(), at::kCPU);
+  const at::Tensor packed = RandomInputs(Total(GetParam()), 1).query;
+  const at::Tensor padded = packing.Pad(packed);
+  EXPECT_TRUE(padded.isfinite().all().item<bool>());
+  for (int64_t row = 0; row < packing.rows(); ++row) {
+    const int64_t n = packing.lengths()[row];
+    EXPECT_THAT(padded[row].narrow(1, 0, n).transpose(0, 1),
+                TensorNear(packed.narrow(0, packing.starts()[row], n), 0));
+  }
+}
+
+TEST_P(RowPackingTest, CountsTokensAndStarts) {
+  const RowPacking packing(GetParam(), at::kCPU);
+  EXPECT_EQ(packing.total(), Total(GetParam()));
+  EXPECT_EQ(packing.starts(), Starts(GetParam()));
+  EXPECT_EQ(packing.lengths(), GetParam());
+}
+
+TEST_P(RowPackingTest, PackedAttentionIsNaiveAttention) {
+  PackedAttention attention(GetParam(), at::kCPU);
+  const Inputs x = RandomInputs(Total(GetParam()), 2);
+  EXPECT_THAT(Attend(attention, x), TensorNear(Naive(x, GetParam()), kTolerance));
+}
+
+INSTANTIATE_TEST_SUITE_P(Lengths, RowPackingTest,
+                         testing::Values(Lengths{1}, Lengths{5}, Lengths{3, 3, 3},
+                                         Lengths{2, 5, 1, 4}, Lengths{0, 3, 0}, Lengths{4, 0, 1},
+                                         Lengths{1, 1, 1, 1}, Lengths{0, 0}, Lengths{}));
+
+TEST(RowPackingDtypeTest, BFloat16GoesThroughUnchanged) {
+  const RowPacking packing({2, 1}, at::kCPU);
+  const at::Tensor packed = RandomInputs(3, 1).query.to(at::kBFloat16);
+  EXPECT_EQ(packing.Pad(packed).scalar_type(), at::kBFloat16);
+}
+
+TEST(PackedAttentionTest, GradientsReachTheInputsOfTheirOwnRowAlone) {
+  Inputs x = RandomInputs(5, 3);
+  x.value.requires_grad_(true);
+  PackedAttention attention({2, 3}, at::kCPU);
+  Attend(attention, x).narrow(0, 0, 2).sum().backward();
+  EXPECT_GT(x.value.grad().narrow(0, 0, 2).abs().min().item<float>(), 0);
+  EXPECT_EQ(x.value.grad().narrow(0, 2, 3).abs().max().item<float>(), 0);
+}
+
+// Records the first p_i tokens of each row; then the rest of each row goes on after them.
+void ExpectPrefixedIsWhole(const Lengths& prefix_lengths, const Lengths& new_lengths,
+                           uint64_t seed) {
+  Lengths whole_lengths;
+  for (size_t i = 0; i < new_lengths.size(); ++i) {
+    whole_lengths.push_back(prefix_lengths[i] + new_lengths[i]);
+  }
+  const Inputs whole = RandomInputs(Total(whole_lengths), seed);
+  const Lengths starts = Starts(whole_lengths);
+  std::vector<Inputs> before, after;
+  std::vector<at::Tensor> expected;
+  PackedAttention reference(whole_lengths, at::kCPU);
+  const at::Tensor whole_output = Attend(reference, whole);
+  for (size_t i = 0; i < new_lengths.size(); ++i) {
+    before.push_back(whole.Range(starts[i], prefix_lengths[i]));
+    after.push_back(whole.Range(starts[i] + prefix_lengths[i], new_lengths[i]));
+    expected.push_back(whole_output.narrow(0, starts[i] + prefix_lengths[i], new_lengths[i]));
+  }
+  RecordedPrefix prefix;
+  PackedAttention recording(prefix_lengths, at::kCPU);
+  recording.RecordInto(&prefix, LayerIndex(3));
+  Attend(recording, Concatenated(before), LayerIndex(3));
+  PrefixedAttention attention(&prefix, new_lengths, at::kCPU, at::kFloat);
+  EXPECT_THAT(Attend(attention, Concatenated(after), LayerIndex(3)),
+              TensorNear(at::cat(expected), kTolerance))
+      << "prefixes " << testing::PrintToString(prefix_lengths) << ", new tokens "
+      << testing::PrintToString(new_lengths);
+}
+
+TEST(PrefixedAttentionTest, GoesOnLikeTheWholeRows) {
+  ExpectPrefixedIsWhole({3}, {2}, 1);
+  ExpectPrefixedIsWhole({3, 3}, {2, 2}, 2);
+  ExpectPrefixedIsWhole({4, 1, 2}, {1, 3, 2}, 3);
+}
+
+TEST(PrefixedAttentionTest, PrefixesAndNewPartsMayBeEmpty) {
+  ExpectPrefixedIsWhole({0, 4}, {3, 1}, 1);
+  ExpectPrefixedIsWhole({2, 4}, {0, 3}, 2);
+  ExpectPrefixedIsWhole({0, 0}, {2, 3}, 3);
+  ExpectPrefixedIsWhole({2, 3}, {0, 0}, 4);
+}
+
+TEST(PrefixedAttentionTest, RandomRowsGoOnLikeTheWholeRows) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int i = 0; i < 50; ++i) {
+    Lengths prefix_lengths, new_lengths;
+    for (int rows = 1 + random() % 4; rows > 0; --rows) {
+      prefix_lengths.push_back(random() % 6);
+      new_lengths.push_back(random() % 6);
+    }
+    ExpectPrefixedIsWhole(prefix_lengths, new_lengths, random());
+  }
+}
+
+TEST(RecordedPrefixTest, SelectKeepsTheGivenRowsInTheGivenOrder) {
+  const Inputs x = RandomInputs(9, 5);
+  RecordedPrefix prefix;
+  PackedAttention recording({4, 2, 3}, at::kCPU);
+  recording.RecordInto(&prefix, LayerIndex(1));
+  Attend(recording, x, LayerIndex(1));
+  const RecordedPrefix selected = prefix.Select({2, 1});
+  EXPECT_THAT(selected.lengths, ElementsAre(3, 2));
+  EXPECT_EQ(selected.first_layer, LayerIndex(1));
+  // No longer than the longest row that is left.
+  EXPECT_THAT(selected.keys[0].sizes(), ElementsAre(2, kHeads, 3, kDim));
+  EXPECT_THAT(selected.keys[0][0].transpose(0, 1), TensorNear(x.key.narrow(0, 6, 3), 0));
+  EXPECT_THAT(selected.values[0][1].narrow(1, 0, 2).transpose(0, 1),
+              TensorNear(x.value.narrow(0, 4, 2), 0));
+}
+
+TEST(RecordedPrefixTest, SelectOfNoRowsIsEmpty) {
+  RecordedPrefix prefix;
+  PackedAttention recording({2}, at::kCPU);
+  recording.RecordInto(&prefix, kLayer);
+  Attend(recording, RandomInputs(2, 1));
+  EXPECT_TRUE(prefix.Select({}).lengths.empty());
+}
+
+TEST(RecordedPrefixTest, RecordingAgainReplacesWhatWasThere) {
+  RecordedPrefix prefix;
+  for (int i = 0; i < 2; ++i) {
+    PackedAttention recording({2}, at::kCPU);
+    recording.RecordInto(&prefix, kLayer);
+    Attend(recording, RandomInputs(2, 1));
+  }
+  EXPECT_EQ(prefix.keys.size(), 1u);
+  EXPECT_EQ(prefix.values.size(), 1u);
+}
+
+TEST(KvCacheTest, TheLengthMovesOnlyWithAdvance) {
+  KvCache cache = NewCache();
+  const Inputs x = RandomInputs(3, 1);
+  cache.Reserve(3);
+  cache.Write(kLayer, x.key, x.value);
+  EXPECT_EQ(cache.length(), 0);
+  cache.Advance(3);
+  EXPECT_EQ(cache.length(), 3);
+}
+
+TEST(KvCacheTest, GrowingKeepsWhatWasWritten) {
+  KvCache cache = NewCache(2);
+  const Inputs x = RandomInputs(300, 1);
+  for (int64_t i = 0; i < 300; ++i) {
+    cache.Reserve(1);
+    for (int layer = 0; layer < 2; ++layer) {
+      const Inputs token = x.Range(i, 1);
+      const auto [keys, values] =
+          cache.Write(LayerIndex(layer), token.key * (layer + 1), token.value);
+      if (i == 299) {
+        EXPECT_THAT(keys.transpose(0, 1), TensorNear(x.key * (layer + 1), 0));
+        EXPECT_THAT(values.transpose(0, 1), TensorNear(x.value, 0));
+      }
+    }
+    cache.Advance(1);
+  }
+}
+
+// Runs the rows in chunks of the given sizes: chunks[i] are the chunk sizes of row i; rows without
+// a chunk left sit a step out. Each row must come out as on its own.
+void ExpectChunkedIsWhole(const std::vector<Lengths>& chunks, uint64_t seed) {
+  std::vector<KvCache> caches;
+  std::vector<Inputs> rows;
+  std::vector<std::vector<at::Tensor>> outputs(chunks.size());
+  size_t steps = 0;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    caches.push_back(NewCache());
+    rows.push_back(RandomInputs(Total(chunks[i]), seed + i));
+    steps = std::max(steps, chunks[i].size());
+  }
+  for (size_t step = 0; step < steps; ++step) {
+    std::vector<CachedAttention::Row> running;
+    std::vector<Inputs> parts;
+    std::vector<size_t> who;
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      if (step >= chunks[i].size()) continue;
+      running.push_back({&caches[i], chunks[i][step]});
+      parts.push_back(rows[i].Range(caches[i].length(), chunks[i][step]));
+      who.push_back(i);
+    }
+    CachedAttention attention(running, at::kCPU);
+    const at::Tensor output = Attend(attention, Concatenated(parts));
+    int64_t start = 0;
+    for (size_t k = 0; k < running.size(); ++k) {
+      outputs[who[k]].push_back(output.narrow(0, start, running[k].new_tokens));
+      start += running[k].new_tokens;
+      running[k].cache->Advance(running[k].new_tokens);
+    }
+  }
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    EXPECT_THAT(at::cat(outputs[i]), TensorNear(Naive(rows[i], {Total(chunks[i])}), kTolerance))
+        << "row " << i << " in chunks " << testing::PrintToString(chunks[i]);
+  }
+}
+
+TEST(CachedAttentionTest, APrefillInOneChunkIsTheWhole) { ExpectChunkedIsWhole({{7}}, 1); }
+
+TEST(CachedAttentionTest, ChunksAndSingleTokensAreTheWhole) {
+  ExpectChunkedIsWhole({{3, 1, 4, 1, 1, 5}}, 2);
+}
+
+TEST(CachedAttentionTest, RowsOfDifferentAgesDoNotMix) {
+  ExpectChunkedIsWhole({{1, 1, 1, 1}, {5, 3}, {2, 1, 6}}, 3);
+}
+
+TEST(CachedAttentionTest, RandomRowsInRandomChunksAreTheWhole) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int i = 0; i < 20; ++i) {
+    std::vector<Lengths> chunks(1 + random() % 4);
+    for (Lengths& row : chunks) {
+      for (int steps = 1 + random() % 6; steps > 0; --steps) row.push_back(1 + random() % 20);
+    }
+    ExpectChunkedIsWhole(chunks, random());
+  }
+}
+
+}  // namespace
+}  // namespace amend

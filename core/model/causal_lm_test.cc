@@ -1,0 +1,116 @@
+#include "core/model/causal_lm.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/base/testing/status_matchers.h"
+#include "core/base/testing/tensor_matchers.h"
+#include "core/model/testing/full_forward.h"
+#include "core/model/testing/model_directory.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr char kGpt2[] = "models/demo";
+constexpr char kGptj[] = "tests/testdata/random-gptj-tiny";
+
+std::vector<TokenId> Tokens() { return {100, 200, 300, 5, 6, 7, 4000, 9}; }
+
+TEST(CausalLmTest, LoadsBothArchitectures) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto gpt2, LoadCausalLm(kGpt2, {}));
+  EXPECT_EQ(gpt2->config().architecture, "gpt2");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto gptj, LoadCausalLm(kGptj, {}));
+  EXPECT_EQ(gptj->config().architecture, "gptj");
+}
+
+TEST(CausalLmTest, AMissingDirectoryIsNotFoundAndNamed) {
+  EXPECT_THAT(LoadCausalLm("no/such/model", {}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no/such/model")));
+  EXPECT_THAT(ModelFingerprint("no/such/model"),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no/such/model")));
+}
+
+TEST(CausalLmTest, ABrokenConfigIsRefusedAndNamed) {
+  const std::string directory = CopyModel(kGptj, "model");
+  WriteBytes(directory + "/config.json", "{\"model_type\": \"gptj\"}");
+  EXPECT_THAT(LoadCausalLm(directory, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(directory + "/config.json"), HasSubstr("n_layer"))));
+}
+
+TEST(CausalLmTest, BrokenWeightsAreRefusedAndNamed) {
+  const std::string directory = CopyModel(kGptj, "model");
+  std::filesystem::resize_file(directory + "/model.safetensors", 1 << 20);
+  EXPECT_THAT(LoadCausalLm(directory, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(directory + "/model.safetensors"), HasSubstr("cut"))));
+}
+
+TEST(CausalLmTest, CudaWithoutACudaDeviceIsAFailedPrecondition) {
+  if (CudaIsAvailable()) GTEST_SKIP() << "this machine has a CUDA device";
+  LoadOptions options;
+  options.device = Device::kCuda;
+  EXPECT_THAT(LoadCausalLm(kGptj, options),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("cuda")));
+}
+
+TEST(CausalLmTest, BFloat16IsNearFloat32) {
+  LoadOptions options;
+  options.dtype = Dtype::kBFloat16;
+  for (const char* directory : {kGpt2, kGptj}) {
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto exact, LoadCausalLm(directory, {}));
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto rough, LoadCausalLm(directory, options));
+    EXPECT_EQ(rough->DownProjection(LayerIndex(0)).scalar_type(), at::kBFloat16);
+    const at::Tensor logits = FullForward(*rough, Tokens(), nullptr);
+    EXPECT_EQ(logits.scalar_type(), at::kFloat);
+    // Eight bits of mantissa over some ten operations in a row.
+    EXPECT_THAT(logits, TensorRelativelyNear(FullForward(*exact, Tokens(), nullptr), 0.05))
+        << directory;
+  }
+}
+
+TEST(CausalLmTest, ShardsGiveTheSameLogitsAndAnotherFingerprint) {
+  const std::string directory = CopyModel(kGpt2, "sharded");
+  SplitIntoShards(directory, 2);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto whole, LoadCausalLm(kGpt2, {}));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto sharded, LoadCausalLm(directory, {}));
+  EXPECT_THAT(FullForward(*sharded, Tokens(), nullptr),
+              TensorNear(FullForward(*whole, Tokens(), nullptr), 0));
+  EXPECT_NE(*ModelFingerprint(directory), *ModelFingerprint(kGpt2));
+}
+
+TEST(CausalLmTest, TheFingerprintIsThatOfTheFilesWhereverTheyAre) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const std::string fingerprint, ModelFingerprint(kGptj));
+  EXPECT_THAT(fingerprint, testing::MatchesRegex("[0-9a-f]{64}"));
+  EXPECT_EQ(*ModelFingerprint(CopyModel(kGptj, "copy")), fingerprint);
+}
+
+TEST(CausalLmTest, OneFlippedBitChangesTheFingerprint) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const std::string fingerprint, ModelFingerprint(kGptj));
+  for (const char* name : {"/config.json", "/model.safetensors"}) {
+    const std::string directory = CopyModel(kGptj, "flipped");
+    std::string bytes = ReadBytes(directory + name);
+    bytes[bytes.size() / 2] ^= 1;
+    WriteBytes(directory + name, bytes);
+    EXPECT_NE(*ModelFingerprint(directory), fingerprint) << name;
+  }
+}
+
+TEST(CausalLmTest, TheFingerprintNeedsEveryFile) {
+  const std::string directory = CopyModel(kGptj, "model");
+  std::filesystem::remove(directory + "/config.json");
+  EXPECT_THAT(ModelFingerprint(directory),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("config.json")));
+}
+
+}  // namespace
+}  // namespace amend
