@@ -61,6 +61,17 @@ absl::Status CheckSettings(const EditSettings& settings, const ModelConfig& conf
                                                    settings.steps, " must be positive, beta ",
                                                    settings.beta, " in (0, 1)"));
   }
+  if (!(settings.clamp > 0) || !(settings.learning_rate > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("clamp ", settings.clamp, " and learning rate ",
+                                                   settings.learning_rate, " must be positive"));
+  }
+  for (const std::string& text : settings.context_templates) {
+    const int places = CountOccurrences(text, "{}");
+    if (places != 1) {
+      return absl::InvalidArgumentError(absl::StrCat("context template \"", text, "\" holds {} ",
+                                                     places, " times; it must hold it once"));
+    }
+  }
   return absl::OkStatus();
 }
 

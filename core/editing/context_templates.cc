@@ -1,11 +1,14 @@
 #include "core/editing/context_templates.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/status_macros.h"
+#include "core/base/utf8.h"
 #include "core/generation/decoder.h"
 #include "core/generation/sampler.h"
 
@@ -15,6 +18,23 @@ namespace {
 constexpr const char* kOpenings[] = {"The", "Therefore", "Because", "I", "You"};
 constexpr size_t kSampleTokens = 10;
 constexpr int kTopK = 5;
+
+// The place holder must stay the only one, and a template is one line of valid UTF-8: a sample may
+// end, or go wrong, within a character.
+std::string OneLine(absl::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const Utf8Step step = FirstUtf8(text);
+    const bool control = static_cast<unsigned char>(text[0]) < ' ' || text[0] == '\x7f';
+    if (step.kind != Utf8Step::Kind::kValid || control || text[0] == '{' || text[0] == '}') {
+      result += ' ';
+    } else {
+      result.append(text.data(), step.length);
+    }
+    text.remove_prefix(step.length);
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -39,12 +59,14 @@ absl::StatusOr<std::vector<std::string>> SampleContextTemplates(
       AMEND_ASSIGN_OR_RETURN(const SampledToken next, sampler.Sample(logits.row(0), tokens));
       tokens.push_back(next.id);
     }
-    AMEND_ASSIGN_OR_RETURN(std::string text, tokenizer.Decode(tokens));
-    // The place holder must stay the only one, and a template is one line of text.
-    for (char& c : text) {
-      if (c == '{' || c == '}' || c == '\n') c = ' ';
-    }
-    templates.push_back(absl::StrCat(text, ". {}"));
+    // The end of a text is no text: written out, it would be read back as its characters.
+    const std::vector<TokenId>& ends = model->config().end_of_text_ids;
+    tokens.erase(
+        std::remove_if(tokens.begin(), tokens.end(),
+                       [&](TokenId id) { return std::count(ends.begin(), ends.end(), id) > 0; }),
+        tokens.end());
+    AMEND_ASSIGN_OR_RETURN(const std::string text, tokenizer.Decode(tokens));
+    templates.push_back(absl::StrCat(OneLine(text), ". {}"));
   }
   return templates;
 }

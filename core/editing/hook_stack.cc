@@ -80,8 +80,18 @@ struct StackedLayer {
   StackedFactors factors;
 };
 
-absl::Status CheckShape(const LayerFactors& factors, int64_t d_out, int64_t d_in) {
-  const int64_t b = static_cast<int64_t>(factors.activations.size());
+absl::Status CheckFits(const LayerFactors& factors, int64_t b, const ModelConfig& config) {
+  const int64_t d_out = config.hidden_size;
+  const int64_t d_in = config.intermediate_size;
+  if (factors.layer.value() < 0 || factors.layer.value() >= config.layers) {
+    return absl::InvalidArgumentError(absl::StrCat("factors of layer ", factors.layer.value(),
+                                                   ": the model has ", config.layers, " layers"));
+  }
+  if (static_cast<int64_t>(factors.activations.size()) != b) {
+    return absl::InvalidArgumentError(absl::StrCat("layer ", factors.layer.value(), " has ",
+                                                   factors.activations.size(),
+                                                   " edits, another has ", b));
+  }
   if (factors.u.rows != b || factors.v.rows != b || factors.u.cols != d_out ||
       factors.v.cols != d_in) {
     return absl::InvalidArgumentError(
@@ -141,14 +151,10 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
   const int64_t b = static_cast<int64_t>(factors.layers[0].activations.size());
   state->edit_count += b;
   const absl::Status status = CatchTorch("extending a hook stack", [&]() -> absl::Status {
+    // All of them first: what does not fit must not grow the parent's buffers.
+    for (const LayerFactors& layer_factors : factors.layers)
+      AMEND_RETURN_IF_ERROR(CheckFits(layer_factors, b, state->config));
     for (const LayerFactors& layer_factors : factors.layers) {
-      AMEND_RETURN_IF_ERROR(
-          CheckShape(layer_factors, state->config.hidden_size, state->config.intermediate_size));
-      if (static_cast<int64_t>(layer_factors.activations.size()) != b) {
-        return absl::InvalidArgumentError(absl::StrCat("layer ", layer_factors.layer.value(),
-                                                       " has ", layer_factors.activations.size(),
-                                                       " edits, another has ", b));
-      }
       StackedLayer& layer = state->layers[layer_factors.layer];
       const StackedFactors fresh = ScopedFactors(layer_factors, state->beta);
       if (layer.buffer == nullptr || !layer.buffer->TryAppend(first_row, fresh)) {

@@ -1,0 +1,230 @@
+#include "core/editing/hook_stack.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/matmul.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/base/testing/status_matchers.h"
+#include "core/editing/stacked_factors.h"
+#include "core/editing/tensor_matrix.h"
+#include "core/editing/testing/editing_oracle.h"
+#include "core/editing/testing/random_model.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using Stack = std::shared_ptr<const HookStack>;
+
+constexpr double kBeta = 0.5;
+constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+
+class HookStackTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { model_ = RandomGpt2(RandomModelShape(), 11); }
+  static void TearDownTestSuite() { model_.reset(); }
+
+  RevisionFactors Factors(int edits, uint64_t seed) const {
+    return RandomFactors(shape_, {0, 2}, edits, seed);
+  }
+  Stack Empty() const { return HookStack::Empty(*model_, kBeta); }
+
+  // Whether `stack` does at every edited layer what the batches say.
+  void ExpectEqualsDense(const Stack& stack, const std::vector<RevisionFactors>& batches) const {
+    for (const int layer : {0, 2}) {
+      const at::Tensor dense =
+          OracleScopedOutput(batches, kBeta, LayerIndex(layer), input_, output_);
+      const at::Tensor actual = stack->Apply(LayerIndex(layer), input_, output_);
+      EXPECT_LT(RelativeDifference(actual, dense), 1e-5) << "layer " << layer;
+      EXPECT_GT(RelativeDifference(actual, output_), 1e-3) << "nothing fired";
+    }
+  }
+
+  const RandomModelShape shape_;
+  const at::Tensor input_ = RandomTensor({40, 64}, 5);
+  const at::Tensor output_ = RandomTensor({40, 16}, 6);
+  static std::shared_ptr<const CausalLm> model_;
+};
+
+std::shared_ptr<const CausalLm> HookStackTest::model_;
+
+TEST_F(HookStackTest, EmptyStackReturnsTheOutputItself) {
+  EXPECT_TRUE(Empty()->Apply(LayerIndex(0), input_, output_).is_same(output_));
+  EXPECT_EQ(Empty()->edit_count(), 0);
+  EXPECT_TRUE(Empty()->UpdateNorms(*model_).empty());
+}
+
+TEST_F(HookStackTest, LayerWithoutEditsReturnsTheOutputItself) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,
+                             HookStack::Extend(Empty(), Revision(1), Factors(3, 1)));
+  EXPECT_TRUE(stack->Apply(LayerIndex(1), input_, output_).is_same(output_));
+}
+
+TEST_F(HookStackTest, OneBatchEqualsTheDenseComputation) {
+  const RevisionFactors batch = Factors(6, 1);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack, HookStack::Extend(Empty(), Revision(1), batch));
+  ExpectEqualsDense(stack, {batch});
+}
+
+TEST_F(HookStackTest, ALongLineEqualsTheDenseComputation) {
+  std::vector<RevisionFactors> batches;
+  Stack stack = Empty();
+  for (int i = 0; i < 8; ++i) {
+    batches.push_back(Factors(1 + 3 * i, 100 + i));
+    AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(i + 1), batches.back()));
+  }
+  EXPECT_EQ(stack->edit_count(), 8 + 3 * 28);
+  ExpectEqualsDense(stack, batches);
+}
+
+TEST_F(HookStackTest, ParentAnswersAsBeforeAfterAChildIsAppended) {
+  const RevisionFactors first = Factors(4, 1);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent, HookStack::Extend(Empty(), Revision(1), first));
+  const at::Tensor before = parent->Apply(LayerIndex(0), input_, output_).clone();
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack child,
+                             HookStack::Extend(parent, Revision(2), Factors(5, 2)));
+  EXPECT_TRUE(parent->Apply(LayerIndex(0), input_, output_).equal(before));
+  EXPECT_EQ(parent->edit_count(), 4);
+}
+
+TEST_F(HookStackTest, ALineSharesItsMemory) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent,
+                             HookStack::Extend(Empty(), Revision(1), Factors(4, 1)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack child,
+                             HookStack::Extend(parent, Revision(2), Factors(5, 2)));
+  EXPECT_EQ(child->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr(),
+            parent->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr());
+}
+
+TEST_F(HookStackTest, TheSecondChildOfAParentGoesItsOwnWay) {
+  const RevisionFactors first = Factors(4, 1);
+  const RevisionFactors left = Factors(5, 2);
+  const RevisionFactors right = Factors(3, 3);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent, HookStack::Extend(Empty(), Revision(1), first));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack a, HookStack::Extend(parent, Revision(2), left));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack b, HookStack::Extend(parent, Revision(3), right));
+  ExpectEqualsDense(a, {first, left});
+  ExpectEqualsDense(b, {first, right});
+  ExpectEqualsDense(parent, {first});
+}
+
+TEST_F(HookStackTest, AFailedExtensionLeavesTheParentTheTipOfItsLine) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent,
+                             HookStack::Extend(Empty(), Revision(1), Factors(4, 1)));
+  RevisionFactors bad = Factors(5, 2);
+  bad.layers[1].v = Matrix{5, 3, std::vector<float>(15)};
+  ASSERT_THAT(HookStack::Extend(parent, Revision(2), bad), StatusIs(kInvalid));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack child,
+                             HookStack::Extend(parent, Revision(2), Factors(5, 3)));
+  EXPECT_EQ(child->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr(),
+            parent->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr());
+}
+
+TEST_F(HookStackTest, WrongShapesAreNamed) {
+  RevisionFactors bad = Factors(2, 1);
+  bad.layers[1].u = Matrix{2, 9, std::vector<float>(18)};
+  EXPECT_THAT(
+      HookStack::Extend(Empty(), Revision(1), bad),
+      StatusIs(kInvalid, AllOf(HasSubstr("layer 2"), HasSubstr("[2, 9]"), HasSubstr("[2, 16]"))));
+}
+
+TEST_F(HookStackTest, ALayerThatTheModelLacksIsNamed) {
+  RevisionFactors bad = Factors(2, 1);
+  bad.layers[1].layer = LayerIndex(4);
+  EXPECT_THAT(HookStack::Extend(Empty(), Revision(1), bad),
+              StatusIs(kInvalid, AllOf(HasSubstr("layer 4"), HasSubstr("the model has 4"))));
+}
+
+TEST_F(HookStackTest, LayersWithDifferentNumbersOfEditsAreRefused) {
+  RevisionFactors bad = Factors(2, 1);
+  bad.layers[1] = Factors(3, 1).layers[1];
+  EXPECT_THAT(HookStack::Extend(Empty(), Revision(1), bad),
+              StatusIs(kInvalid, AllOf(HasSubstr("3 edits"), HasSubstr("has 2"))));
+}
+
+TEST_F(HookStackTest, FactorsOfNoLayerAreRefused) {
+  EXPECT_THAT(HookStack::Extend(Empty(), Revision(1), RevisionFactors()), StatusIs(kInvalid));
+}
+
+TEST_F(HookStackTest, ALayerThatMissedABatchIsRefused) {
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const Stack stack, HookStack::Extend(Empty(), Revision(1), RandomFactors(shape_, {0}, 2, 1)));
+  EXPECT_THAT(HookStack::Extend(stack, Revision(2), Factors(2, 2)), StatusIs(kInvalid));
+}
+
+TEST_F(HookStackTest, TracedFiringsNameTheEditAndItsRelativeActivation) {
+  const std::vector<RevisionFactors> batches = {Factors(3, 1), Factors(4, 2)};
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack stack, HookStack::Extend(Empty(), Revision(7), batches[0]));
+  AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(9), batches[1]));
+  std::vector<HookFiring> firings;
+  stack->ApplyTraced(LayerIndex(2), input_, output_, &firings);
+  std::map<std::pair<int64_t, EditId>, float> traced;
+  for (const HookFiring& firing : firings) {
+    EXPECT_EQ(firing.layer, LayerIndex(2));
+    traced[{firing.packed_row, firing.edit}] = firing.relative_activation;
+  }
+  std::map<std::pair<int64_t, EditId>, float> expected;
+  for (int batch = 0; batch < 2; ++batch) {
+    const LayerFactors& factors = batches[batch].layers[1];
+    const at::Tensor c = at::matmul(input_, ToTensor(factors.v).t());
+    for (int64_t t = 0; t < c.size(0); ++t) {
+      for (int b = 0; b < c.size(1); ++b) {
+        const float relative = c[t][b].item<float>() / factors.activations[b];
+        if (relative >= kBeta) expected[{t, EditId{Revision(7 + 2 * batch), b}}] = relative;
+      }
+    }
+  }
+  ASSERT_EQ(traced.size(), expected.size());
+  for (const auto& [key, relative] : expected)
+    EXPECT_NEAR(traced[key], relative, 1e-4 * std::max(1.0f, relative)) << key.second.ToString();
+}
+
+TEST_F(HookStackTest, TracedOutputIsThatOfApply) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,
+                             HookStack::Extend(Empty(), Revision(1), Factors(6, 1)));
+  std::vector<HookFiring> firings;
+  EXPECT_TRUE(stack->ApplyTraced(LayerIndex(0), input_, output_, &firings)
+                  .equal(stack->Apply(LayerIndex(0), input_, output_)));
+}
+
+TEST_F(HookStackTest, NormsAreThoseOfTheDenseUpdates) {
+  const std::vector<RevisionFactors> batches = {Factors(3, 1), Factors(4, 2)};
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack stack, HookStack::Extend(Empty(), Revision(1), batches[0]));
+  AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(2), batches[1]));
+  const std::vector<LayerNorm> norms = stack->UpdateNorms(*model_);
+  ASSERT_EQ(norms.size(), 2u);
+  for (size_t i = 0; i < norms.size(); ++i) {
+    at::Tensor update;
+    for (const RevisionFactors& batch : batches) {
+      const at::Tensor one =
+          at::matmul(ToTensor(batch.layers[i].u).t(), ToTensor(batch.layers[i].v));
+      update = update.defined() ? update + one : one;
+    }
+    const double expected =
+        update.norm().item<double>() / model_->DownProjection(norms[i].layer).norm().item<double>();
+    EXPECT_EQ(norms[i].layer, LayerIndex(i == 0 ? 0 : 2));
+    EXPECT_NEAR(norms[i].update_norm_ratio, expected, 1e-5 * expected);
+  }
+}
+
+// A token's decision depends on that token alone.
+TEST_F(HookStackTest, TokensOneByOneEqualAllTokensAtOnce) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,
+                             HookStack::Extend(Empty(), Revision(1), Factors(6, 1)));
+  std::vector<at::Tensor> tokens;
+  for (int64_t t = 0; t < input_.size(0); ++t) {
+    tokens.push_back(stack->Apply(LayerIndex(0), input_.narrow(0, t, 1), output_.narrow(0, t, 1)));
+  }
+  EXPECT_LT(RelativeDifference(at::cat(tokens, 0), stack->Apply(LayerIndex(0), input_, output_)),
+            1e-6);
+}
+
+}  // namespace
+}  // namespace amend
