@@ -218,9 +218,10 @@ def check_visibility(files):
 
 
 def check_size(files):
+    """A BUILD file may be long: it has one target per header of its folder."""
     for path, text in files.items():
         lines = text.count("\n")
-        if path.endswith(_SOURCE_SUFFIXES) and lines > MAX_LINES:
+        if path.endswith(_SOURCE_SUFFIXES) and os.path.basename(path) != "BUILD" and lines > MAX_LINES:
             yield f"{path}:{lines}: more than {MAX_LINES} lines"
         if os.path.basename(path) == "main.cc" and lines > MAX_MAIN_LINES:
             yield f"{path}:{lines}: more than {MAX_MAIN_LINES} lines in a main.cc"
