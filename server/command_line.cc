@@ -1,0 +1,64 @@
+#include "server/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "server/version.h"
+
+namespace amend {
+namespace {
+
+constexpr int kWrongFlags = 2;
+
+void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
+  app.add_option("--model", options->model_directory, "Hugging Face model directory")->required();
+  app.add_option("--data", options->data_directory, "directory for everything durable")->required();
+  app.add_option("--profile", options->profile_file,
+                 "how the model is edited, a text proto (default: built in for known models)");
+  app.add_option("--listen", options->grpc_address, "gRPC address; port 0 takes a free one")
+      ->capture_default_str();
+  app.add_option("--http", options->http_address, "address of /metrics, /healthz and /readyz")
+      ->capture_default_str();
+  app.add_option("--device", options->device, "auto, cpu or cuda")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--dtype", options->dtype, "float32 or bfloat16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--threads", options->threads, "threads of one operation; 0 lets LibTorch choose")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--drain-seconds", *drain_seconds, "how long streams may go on at shutdown")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 3600.0));
+  app.set_config("--config", "", "file of flags, one \"name=value\" per line");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.set_version_flag("--version", absl::StrCat("amendd ", kVersion));
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(int argc, const char* const* argv) {
+  CommandLine result;
+  double drain_seconds = absl::ToDoubleSeconds(result.options.drain_time);
+  CLI::App app("Serves one language model and edits its facts meanwhile.", "amendd");
+  AddFlags(app, &result.options, &drain_seconds);
+  try {
+    app.parse(argc, argv);
+    result.options.drain_time = absl::Seconds(drain_seconds);
+  } catch (const CLI::CallForVersion& version) {
+    result.exit_code = 0;
+    result.message = version.what();
+  } catch (const CLI::Success&) {
+    result.exit_code = 0;
+    result.message = app.help();
+  } catch (const CLI::ParseError& error) {
+    result.exit_code = kWrongFlags;
+    result.message = absl::StrCat("amendd: ", absl::StrReplaceAll(error.what(), {{"\n", " "}}),
+                                  " (see amendd --help)");
+  }
+  return result;
+}
+
+}  // namespace amend

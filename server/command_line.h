@@ -1,0 +1,25 @@
+#ifndef AMEND_SERVER_COMMAND_LINE_H_
+#define AMEND_SERVER_COMMAND_LINE_H_
+
+#include <optional>
+#include <string>
+
+#include "server/server_options.h"
+
+namespace amend {
+
+// What the command line of amendd asks for.
+struct CommandLine {
+  ServerOptions options;
+  // Set when there is nothing to start: 0 for --help and --version, 2 for wrong flags.
+  std::optional<int> exit_code;
+  // What to say then: on stdout for 0, else on stderr.
+  std::string message;
+};
+
+// Flags win over the file that --config names. Pure but for reading that file; thread-safe.
+CommandLine ParseCommandLine(int argc, const char* const* argv);
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_COMMAND_LINE_H_

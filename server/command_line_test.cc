@@ -1,0 +1,98 @@
+#include "server/command_line.h"
+
+#include <fstream>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/version.h"
+
+namespace amend {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+CommandLine Parse(std::vector<const char*> flags) {
+  flags.insert(flags.begin(), "amendd");
+  return ParseCommandLine(static_cast<int>(flags.size()), flags.data());
+}
+
+TEST(CommandLineTest, FlagsFillTheOptions) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d", "--profile", "p", "--listen",
+                                  "0.0.0.0:1", "--http", "0.0.0.0:2", "--device", "cpu", "--dtype",
+                                  "bfloat16", "--threads", "3", "--drain-seconds", "2.5"});
+  ASSERT_FALSE(line.exit_code.has_value()) << line.message;
+  EXPECT_EQ(line.options.model_directory, "m");
+  EXPECT_EQ(line.options.data_directory, "d");
+  EXPECT_EQ(line.options.profile_file, "p");
+  EXPECT_EQ(line.options.grpc_address, "0.0.0.0:1");
+  EXPECT_EQ(line.options.http_address, "0.0.0.0:2");
+  EXPECT_EQ(line.options.device, "cpu");
+  EXPECT_EQ(line.options.dtype, "bfloat16");
+  EXPECT_EQ(line.options.threads, 3);
+  EXPECT_EQ(line.options.drain_time, absl::Seconds(2.5));
+}
+
+TEST(CommandLineTest, WhatIsNotGivenHasItsDefault) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d"});
+  ASSERT_FALSE(line.exit_code.has_value()) << line.message;
+  EXPECT_EQ(line.options.grpc_address, "127.0.0.1:50051");
+  EXPECT_EQ(line.options.http_address, "127.0.0.1:9464");
+  EXPECT_EQ(line.options.device, "auto");
+  EXPECT_EQ(line.options.dtype, "float32");
+  EXPECT_EQ(line.options.drain_time, absl::Seconds(10));
+}
+
+TEST(CommandLineTest, AMissingModelIsAWrongFlag) {
+  const CommandLine line = Parse({"--data", "d"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("--model is required"));
+}
+
+TEST(CommandLineTest, AnUnknownFlagIsNamedOnOneLine) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d", "--modle", "x"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("--modle"));
+  EXPECT_THAT(line.message, Not(HasSubstr("\n")));
+}
+
+TEST(CommandLineTest, AValueThatIsNotAllowedIsNamed) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d", "--device", "tpu"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("tpu"));
+}
+
+TEST(CommandLineTest, HelpAndVersionSucceed) {
+  EXPECT_EQ(Parse({"--help"}).exit_code, 0);
+  EXPECT_THAT(Parse({"--help"}).message, HasSubstr("--listen"));
+  EXPECT_EQ(Parse({"--version"}).exit_code, 0);
+  EXPECT_THAT(Parse({"--version"}).message, HasSubstr(kVersion));
+}
+
+TEST(CommandLineTest, AFileOfFlagsFillsInWhatFlagsDoNotSay) {
+  const std::string path = ::testing::TempDir() + "/amendd.conf";
+  std::ofstream(path) << "model=m\ndata=\"d\"\nlisten=\"127.0.0.1:7\"\nthreads=2\n";
+  const CommandLine line = Parse({"--config", path.c_str(), "--threads", "4"});
+  ASSERT_FALSE(line.exit_code.has_value()) << line.message;
+  EXPECT_EQ(line.options.model_directory, "m");
+  EXPECT_EQ(line.options.grpc_address, "127.0.0.1:7");
+  EXPECT_EQ(line.options.threads, 4);
+}
+
+TEST(CommandLineTest, AMissingFileOfFlagsIsNamed) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d", "--config", "/nonexistent.conf"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("/nonexistent.conf"));
+}
+
+TEST(CommandLineTest, AnUnknownNameInTheFileOfFlagsIsRefused) {
+  const std::string path = ::testing::TempDir() + "/wrong.conf";
+  std::ofstream(path) << "model=m\ndata=d\nlistn=\"127.0.0.1:7\"\n";
+  const CommandLine line = Parse({"--config", path.c_str()});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("listn"));
+}
+
+}  // namespace
+}  // namespace amend

@@ -1,0 +1,37 @@
+#ifndef AMEND_SERVER_SERVER_OPTIONS_H_
+#define AMEND_SERVER_SERVER_OPTIONS_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace amend {
+
+// What a server is started with. Plain data.
+struct ServerOptions {
+  // A Hugging Face model directory.
+  std::string model_directory;
+  // Where everything durable is kept; made when it is not there.
+  std::string data_directory;
+  // A text proto (amend.v1.Profile); empty: the built-in one that fits the model.
+  std::string profile_file;
+  // "HOST:PORT" of gRPC and of HTTP; port 0 takes a free one.
+  std::string grpc_address = "127.0.0.1:50051";
+  std::string http_address = "127.0.0.1:9464";
+  // "auto" (CUDA where there is one), "cpu" or "cuda".
+  std::string device = "auto";
+  // "float32" or "bfloat16".
+  std::string dtype = "float32";
+  // Of one operation of the model; 0 leaves it to LibTorch.
+  int threads = 0;
+  // How long running generation may go on when the server shuts down.
+  absl::Duration drain_time = absl::Seconds(10);
+  // Told what takes long or is not as it should be. May be null.
+  std::function<void(absl::string_view)> progress;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_SERVER_OPTIONS_H_

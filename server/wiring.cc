@@ -1,0 +1,414 @@
+#include "server/wiring.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/base/status_macros.h"
+#include "core/editing/batch_editor.h"
+#include "core/editing/edit_validation.h"
+#include "core/model/causal_lm.h"
+#include "core/tokenizer/tokenizer.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "server/admin_service.h"
+#include "server/coordinator.h"
+#include "server/edit_event_hub.h"
+#include "server/edit_foundation.h"
+#include "server/edit_intake.h"
+#include "server/edit_service.h"
+#include "server/generation_service.h"
+#include "server/http_endpoint.h"
+#include "server/metrics.h"
+#include "server/model_decode_backend.h"
+#include "server/model_edit_engine.h"
+#include "server/revision_service.h"
+#include "server/rpc_metrics.h"
+#include "server/scheduler.h"
+#include "server/serving_model.h"
+#include "server/task_executor.h"
+#include "server/version.h"
+#include "storage/rocksdb_revision_store.h"
+
+namespace amend {
+namespace {
+
+namespace fs = std::filesystem;
+
+// For RPCs that are neither generation nor edits once those have ended.
+constexpr absl::Duration kLastCalls = absl::Milliseconds(500);
+
+struct Address {
+  std::string host;
+  std::string port;
+};
+
+absl::StatusOr<Address> SplitAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the gRPC address \"", address, "\" is not HOST:PORT"));
+  }
+  return Address{address.substr(0, colon), address.substr(colon + 1)};
+}
+
+// UNAVAILABLE, naming the address and the cause, where it cannot be listened on now. gRPC itself
+// does not say why, and says it late.
+absl::Status CheckListenable(const std::string& address) {
+  AMEND_ASSIGN_OR_RETURN(Address parts, SplitAddress(address));
+  if (parts.host.front() == '[' && parts.host.back() == ']') {
+    parts.host = parts.host.substr(1, parts.host.size() - 2);
+  }
+  const auto error = [&](const char* why) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on the gRPC address ", address, ": ", why));
+  };
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int rc = getaddrinfo(parts.host.c_str(), parts.port.c_str(), &hints, &found);
+  if (rc != 0) return error(gai_strerror(rc));
+  const auto free_found = absl::MakeCleanup([found] { freeaddrinfo(found); });
+  const int fd = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
+  if (fd < 0) return error(std::strerror(errno));
+  const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
+  const int yes = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) return error(std::strerror(errno));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
+  LoadOptions load;
+  if (options.dtype == "bfloat16") {
+    load.dtype = Dtype::kBFloat16;
+  } else if (options.dtype != "float32") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype is \"", options.dtype, "\", not float32 or bfloat16"));
+  }
+  if (options.device == "auto") {
+    load.device = CudaIsAvailable() ? Device::kCuda : Device::kCpu;
+  } else if (options.device == "cuda") {
+    if (!CudaIsAvailable()) {
+      return absl::FailedPreconditionError(
+          "device is \"cuda\", but LibTorch sees no CUDA device here");
+    }
+    load.device = Device::kCuda;
+  } else if (options.device != "cpu") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device is \"", options.device, "\", not auto, cpu or cuda"));
+  }
+  return load;
+}
+
+// The last name of the path, also where it ends with a slash.
+std::string NameOf(const std::string& directory) {
+  const fs::path path = fs::absolute(directory).lexically_normal();
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+absl::Status MakeDataDirectory(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot make the data directory ", path, ": ", error.message()));
+  }
+  if (!fs::is_directory(path, error)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the data directory ", path, " is not a directory"));
+  }
+  return absl::OkStatus();
+}
+
+class StoreMetrics final : public StoreObserver {
+ public:
+  explicit StoreMetrics(Metrics* metrics) : metrics_(metrics) {}
+  void OnSync(double seconds, bool ok) override {
+    metrics_->StoreSynced(absl::Seconds(seconds), ok);
+  }
+
+ private:
+  Metrics* const metrics_;
+};
+
+}  // namespace
+
+// In the order of construction: what is below uses what is above.
+struct Server::Parts {
+  explicit Parts(ServerOptions o) : options(std::move(o)), store_metrics(&metrics) {}
+  ~Parts() {
+    if (grpc_server != nullptr) grpc_server->Shutdown();
+  }
+
+  absl::Status Listen();
+  absl::Status LoadModel();
+  absl::Status OpenStore();
+  absl::Status BuildEditing(EditFoundation foundation);
+  void BuildGeneration();
+  void BuildServices();
+  v1::ServerInfo FixedInfo() const;
+  absl::Status StartGrpc();
+  void SetServing(bool serving);
+
+  const ServerOptions options;
+  const absl::Time start_time = absl::Now();
+  std::atomic<bool> ready = false;
+  Metrics metrics;
+  StoreMetrics store_metrics;
+  std::unique_ptr<HttpEndpoint> http;
+
+  std::shared_ptr<const CausalLm> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string fingerprint;
+  EditProfile profile;
+  EditSettings settings;
+  GenerationLimits limits;
+  std::unique_ptr<RevisionStore> store;
+
+  std::unique_ptr<ServingModel> serving;
+  std::unique_ptr<ModelEditEngine> engine;
+  EditEventHub hub;
+  std::unique_ptr<Coordinator> coordinator;
+  std::unique_ptr<EditIntake> intake;
+  std::unique_ptr<TaskExecutor> executor;
+  std::unique_ptr<ModelDecodeBackend> backend;
+  std::unique_ptr<Scheduler> scheduler;
+
+  std::unique_ptr<EditService> edit_service;
+  std::unique_ptr<RevisionService> revision_service;
+  std::unique_ptr<GenerationService> generation_service;
+  std::unique_ptr<AdminService> admin_service;
+  std::unique_ptr<grpc::Server> grpc_server;
+  std::string grpc_address;
+  std::string ready_line;
+};
+
+absl::Status Server::Parts::Listen() {
+  AMEND_RETURN_IF_ERROR(CheckListenable(options.grpc_address));
+  HttpEndpoint::Options http_options;
+  http_options.address = options.http_address;
+  http_options.metrics_text = [this] { return metrics.Text(absl::Now()); };
+  http_options.ready = [this] { return ready.load(); };
+  AMEND_ASSIGN_OR_RETURN(http, HttpEndpoint::Start(std::move(http_options)));
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::LoadModel() {
+  AMEND_ASSIGN_OR_RETURN(const LoadOptions load, LoadOptionsOf(options));
+  if (options.threads > 0) SetComputeThreads(options.threads);
+  // Cheap checks first: what is wrong with a profile should not wait for gigabytes.
+  AMEND_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_directory));
+  auto chosen = options.profile_file.empty() ? BuiltInProfile(config)
+                                             : LoadProfile(options.profile_file, config);
+  if (!chosen.ok()) return chosen.status();
+  profile = *std::move(chosen);
+  AMEND_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromDirectory(options.model_directory));
+  AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, load));
+  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.model_directory, ": the tokenizer has ", tokenizer->vocabulary_size(),
+                     " tokens, the model's vocabulary ", config.vocabulary_size));
+  }
+  AMEND_ASSIGN_OR_RETURN(fingerprint, ModelFingerprint(options.model_directory));
+  limits = MakeGenerationLimits(config.context_length, config.vocabulary_size, *tokenizer);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::OpenStore() {
+  AMEND_RETURN_IF_ERROR(MakeDataDirectory(options.data_directory));
+  RocksDbRevisionStore::Options store_options;
+  store_options.path = (fs::path(options.data_directory) / "store").string();
+  store_options.observer = &store_metrics;
+  AMEND_ASSIGN_OR_RETURN(store, RocksDbRevisionStore::Open(store_options));
+  FoundationOptions foundation_options;
+  foundation_options.model_directory = options.model_directory;
+  foundation_options.model_name = NameOf(options.model_directory);
+  foundation_options.model_fingerprint = fingerprint;
+  foundation_options.data_directory = options.data_directory;
+  foundation_options.progress = options.progress;
+  AMEND_ASSIGN_OR_RETURN(EditFoundation foundation, LayFoundation(model, *tokenizer, profile,
+                                                                  foundation_options, store.get()));
+  return BuildEditing(std::move(foundation));
+}
+
+absl::Status Server::Parts::BuildEditing(EditFoundation foundation) {
+  settings = foundation.settings;
+  AMEND_ASSIGN_OR_RETURN(auto editor,
+                         BatchEditor::Create(model, tokenizer, std::move(foundation.settings),
+                                             std::move(foundation.covariance)));
+  serving = std::make_unique<ServingModel>(model, settings.beta);
+  engine =
+      std::make_unique<ModelEditEngine>(model, tokenizer, std::move(editor), profile.gate_enforced);
+  coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
+                                              &metrics, Coordinator::Options());
+  AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
+  for (const std::string& skipped : recovered.skipped) {
+    if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
+  }
+  return absl::OkStatus();
+}
+
+void Server::Parts::BuildGeneration() {
+  backend = std::make_unique<ModelDecodeBackend>(model);
+  Scheduler::Options scheduler_options;
+  scheduler_options.context_length = model->config().context_length;
+  scheduler_options.end_of_text_ids = model->config().end_of_text_ids;
+  scheduler_options.token_bytes = [this](TokenId id) { return tokenizer->TokenBytes(id); };
+  scheduler_options.observer = &metrics;
+  scheduler = std::make_unique<Scheduler>(backend.get(), std::move(scheduler_options));
+}
+
+void Server::Parts::BuildServices() {
+  const CheckEdits check_edits = [this](absl::Span<const Edit> edits) {
+    return ValidateEdits(*tokenizer, settings, model->config().context_length, edits);
+  };
+  executor = std::make_unique<TaskExecutor>(TaskExecutor::Options());
+  intake = std::make_unique<EditIntake>(store.get(), check_edits, &hub, coordinator.get(), &metrics,
+                                        EditIntake::Options());
+  EditService::Options edit_options;
+  edit_options.default_thresholds = profile.gate_thresholds;
+  edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), store.get(),
+                                               executor.get(), check_edits, edit_options);
+  revision_service =
+      std::make_unique<RevisionService>(coordinator.get(), store.get(), executor.get());
+  GenerationService::Options generation;
+  generation.resolve_revision = [this](Revision revision) { return serving->Resolve(revision); };
+  generation.resolve_label = [this](absl::string_view label) { return serving->Resolve(label); };
+  generation.tokenizer = tokenizer.get();
+  generation.scheduler = scheduler.get();
+  generation.limits = limits;
+  generation.observer = &metrics;
+  generation_service = std::make_unique<GenerationService>(std::move(generation));
+  AdminService::Options admin;
+  admin.fixed = FixedInfo();
+  admin.store = store.get();
+  admin.edit_queue_depth = [this] { return coordinator->depth(); };
+  admin.running_sequences = [this] { return scheduler->running(); };
+  admin.waiting_sequences = [this] { return scheduler->waiting(); };
+  admin_service = std::make_unique<AdminService>(std::move(admin));
+}
+
+v1::ServerInfo Server::Parts::FixedInfo() const {
+  const ModelConfig& config = model->config();
+  v1::ServerInfo info;
+  info.set_version(kVersion);
+  v1::ModelInfo* out = info.mutable_model();
+  out->set_architecture(config.architecture);
+  out->set_name(NameOf(options.model_directory));
+  out->set_fingerprint(fingerprint);
+  out->set_layers(config.layers);
+  out->set_hidden_size(config.hidden_size);
+  out->set_intermediate_size(config.intermediate_size);
+  out->set_vocabulary_size(config.vocabulary_size);
+  out->set_context_length(config.context_length);
+  out->set_parameters(model->ParameterCount());
+  out->set_dtype(options.dtype);
+  out->set_device(model->load_options().device == Device::kCuda ? "cuda" : "cpu");
+  *info.mutable_profile() = profile.proto;
+  v1::Limits* server_limits = info.mutable_limits();
+  server_limits->set_max_batch_edits(EditService::Options().max_batch_edits);
+  server_limits->set_max_running_sequences(scheduler->options().max_running_sequences);
+  server_limits->set_max_waiting_sequences(scheduler->options().max_waiting_sequences);
+  server_limits->set_edit_credits(EditService::Options().credits);
+  server_limits->set_default_max_new_tokens(limits.default_max_new_tokens);
+  info.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start_time));
+  info.set_http_address(http->address());
+  return info;
+}
+
+absl::Status Server::Parts::StartGrpc() {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  int port = 0;
+  builder.AddListeningPort(options.grpc_address, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(edit_service.get());
+  builder.RegisterService(revision_service.get());
+  builder.RegisterService(generation_service.get());
+  builder.RegisterService(admin_service.get());
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MakeRpcMetricsFactory(&metrics));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  grpc_server = builder.BuildAndStart();
+  if (grpc_server == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on the gRPC address ", options.grpc_address));
+  }
+  AMEND_ASSIGN_OR_RETURN(const Address address, SplitAddress(options.grpc_address));
+  grpc_address = absl::StrCat(address.host, ":", port);
+  return absl::OkStatus();
+}
+
+void Server::Parts::SetServing(bool serves) {
+  ready = serves;
+  grpc::HealthCheckServiceInterface* health = grpc_server->GetHealthCheckService();
+  if (health == nullptr) return;
+  health->SetServingStatus("", serves);
+  for (const char* service :
+       {v1::EditService::service_full_name(), v1::RevisionService::service_full_name(),
+        v1::GenerationService::service_full_name(), v1::AdminService::service_full_name()}) {
+    health->SetServingStatus(service, serves);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
+  auto parts = std::make_unique<Parts>(std::move(options));
+  AMEND_RETURN_IF_ERROR(parts->Listen());
+  AMEND_RETURN_IF_ERROR(parts->LoadModel());
+  AMEND_RETURN_IF_ERROR(parts->OpenStore());
+  parts->BuildGeneration();
+  parts->BuildServices();
+  AMEND_RETURN_IF_ERROR(parts->StartGrpc());
+  AMEND_ASSIGN_OR_RETURN(const auto live, parts->serving->Resolve(kLiveLabel));
+  const v1::ServerInfo info = parts->FixedInfo();
+  parts->metrics.SetBuildInfo(kVersion, info.model().architecture(), info.model().device(),
+                              info.model().dtype());
+  parts->coordinator->Start();
+  parts->intake->Start();
+  parts->ready_line =
+      absl::StrCat("amendd ready: grpc ", parts->grpc_address, ", http ", parts->http->address(),
+                   ", model ", info.model().name(), " (", info.model().architecture(), ", ",
+                   info.model().layers(), " layers, ", info.model().device(), ", ",
+                   info.model().dtype(), "), live revision ", live->revision.value());
+  parts->SetServing(true);
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Shutdown(); }
+
+const std::string& Server::grpc_address() const { return parts_->grpc_address; }
+const std::string& Server::http_address() const { return parts_->http->address(); }
+const std::string& Server::ready_line() const { return parts_->ready_line; }
+
+void Server::Shutdown() {
+  absl::MutexLock lock(&mutex_);
+  if (down_) return;
+  down_ = true;
+  parts_->SetServing(false);
+  parts_->scheduler->Stop(parts_->options.drain_time);
+  parts_->intake->Stop();
+  parts_->coordinator->Stop();
+  parts_->grpc_server->Shutdown(absl::ToChronoTime(absl::Now() + kLastCalls));
+  parts_->executor->Stop();
+}
+
+}  // namespace amend

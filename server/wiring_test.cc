@@ -1,0 +1,243 @@
+#include "server/wiring.h"
+
+#include <httplib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "amend/v1/admin.grpc.pb.h"
+#include "amend/v1/edit.grpc.pb.h"
+#include "amend/v1/generation.grpc.pb.h"
+#include "core/base/testing/status_matchers.h"
+#include "core/model/causal_lm.h"
+#include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr char kModel[] = "models/demo";
+
+// Whole servers over the demo model, each test in a directory of its own. The profile differs from
+// the built-in one in its covariance texts alone: a few are enough here.
+class WiringTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::path(::testing::TempDir()) /
+            ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(root_);
+    fs::create_directories(root_);
+    const std::string texts = fs::absolute(root_ / "texts.txt").string();
+    std::ifstream all(absl::StrCat(kModel, "/covariance_texts.txt"));
+    std::ofstream some(texts);
+    std::string line;
+    for (int i = 0; i < 400 && std::getline(all, line); ++i) some << line << "\n";
+    options_.model_directory = kModel;
+    options_.data_directory = (root_ / "data").string();
+    options_.profile_file = (root_ / "test.profile").string();
+    options_.grpc_address = "127.0.0.1:0";
+    options_.http_address = "127.0.0.1:0";
+    options_.device = "cpu";
+    options_.drain_time = absl::Milliseconds(100);
+    std::ofstream(options_.profile_file)
+        << "layers: [0, 1] lambda: 25 target { steps: 30 clamp: 4 }\n"
+        << "context_templates { templates: \"You can section the filature if you like. {}\" }\n"
+        << "covariance { text_file: \"" << texts << "\" }\n"
+        << "gate { mode: REPORT }\n";
+  }
+
+  std::shared_ptr<grpc::Channel> ChannelTo(const Server& server) {
+    return grpc::CreateChannel(server.grpc_address(), grpc::InsecureChannelCredentials());
+  }
+  // The greedy continuation by four tokens.
+  static std::string Continue(const std::shared_ptr<grpc::Channel>& channel,
+                              const std::string& prompt) {
+    v1::GenerateRequest request;
+    request.set_prompt(prompt);
+    request.set_max_new_tokens(4);
+    v1::GenerateResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        v1::GenerationService::NewStub(channel)->Generate(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.text();
+  }
+  static v1::SubmitEditBatchRequest MakurdiIsInVietnam() {
+    v1::SubmitEditBatchRequest request;
+    request.set_request_id("r1");
+    v1::Edit* edit = request.mutable_batch()->add_edits();
+    edit->set_prompt("Makurdi is a city in");
+    edit->set_subject("Makurdi");
+    edit->set_target_new("Vietnam");
+    return request;
+  }
+  static int HttpStatus(const Server& server, const std::string& path) {
+    const std::string& address = server.http_address();
+    int port = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port));
+    httplib::Client client("127.0.0.1", port);
+    const auto response = client.Get(path.c_str());
+    return response ? response->status : -1;
+  }
+
+  fs::path root_;
+  ServerOptions options_;
+};
+
+TEST_F(WiringTest, TheReadyLineSaysWhereAndWhat) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  EXPECT_EQ(
+      server->ready_line(),
+      absl::StrCat("amendd ready: grpc ", server->grpc_address(), ", http ", server->http_address(),
+                   ", model demo (gpt2, 6 layers, cpu, float32), live revision 0"));
+  EXPECT_EQ(HttpStatus(*server, "/readyz"), 200);
+}
+
+TEST_F(WiringTest, AnEditChangesAnswersAndSurvivesARestart) {
+  AMEND_ASSERT_OK_AND_ASSIGN(auto server, Server::Start(options_));
+  auto channel = ChannelTo(*server);
+  EXPECT_THAT(Continue(channel, "Makurdi is a city in"), StartsWith(" Nigeria"));
+
+  v1::SubmitEditBatchResponse response;
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = v1::EditService::NewStub(channel)->SubmitEditBatch(
+        &context, MakurdiIsInVietnam(), &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(response.batch().stage(), v1::LIVE) << response.DebugString();
+  EXPECT_EQ(response.batch().revision(), 1);
+  EXPECT_THAT(Continue(channel, "Makurdi is a city in"), StartsWith(" Vietnam"));
+
+  server.reset();
+  AMEND_ASSERT_OK_AND_ASSIGN(server, Server::Start(options_));
+  EXPECT_THAT(server->ready_line(), HasSubstr("live revision 1"));
+  channel = ChannelTo(*server);
+  EXPECT_THAT(Continue(channel, "Makurdi is a city in"), StartsWith(" Vietnam"));
+  EXPECT_THAT(Continue(channel, "Kano is a city in"), StartsWith(" Nigeria"));
+}
+
+TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  v1::ServerInfo info;
+  grpc::ClientContext context;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(ChannelTo(*server))->GetServerInfo(&context, {}, &info).ok());
+  EXPECT_EQ(info.model().name(), "demo");
+  EXPECT_EQ(info.model().vocabulary_size(), 6144);
+  EXPECT_EQ(info.model().fingerprint().size(), 64u);
+  EXPECT_EQ(info.profile().lambda(), 25);
+  EXPECT_EQ(info.limits().max_running_sequences(), 64);
+  EXPECT_EQ(info.http_address(), server->http_address());
+}
+
+TEST_F(WiringTest, AStoreOfAnotherModelIsRefusedAndStaysAsItIs) {
+  ASSERT_THAT(Server::Start(options_), IsOk());
+  ServerOptions other = options_;
+  other.model_directory = (root_ / "other").string();
+  fs::copy(kModel, other.model_directory, fs::copy_options::recursive);
+  for (const auto& file : fs::directory_iterator(other.model_directory)) {
+    fs::permissions(file, fs::perms::owner_write, fs::perm_options::add);
+  }
+  std::ofstream(other.model_directory + "/config.json", std::ios::app) << "\n";
+  EXPECT_THAT(Server::Start(other),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("belongs to model demo"), HasSubstr("has fingerprint"))));
+  EXPECT_THAT(Server::Start(options_), IsOk());
+}
+
+TEST_F(WiringTest, APortInUseIsNamed) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  ServerOptions second = options_;
+  second.data_directory = (root_ / "second").string();
+  second.grpc_address = server->grpc_address();
+  EXPECT_THAT(Server::Start(second),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr(server->grpc_address()), HasSubstr("in use"))));
+  second.grpc_address = "127.0.0.1:0";
+  second.http_address = server->http_address();
+  EXPECT_THAT(Server::Start(second),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr(server->http_address()), HasSubstr("in use"))));
+  EXPECT_FALSE(fs::exists(second.data_directory));
+}
+
+TEST_F(WiringTest, ASecondServerOnTheSameDataIsRefused) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(options_.data_directory)));
+}
+
+TEST_F(WiringTest, AMissingModelIsNamed) {
+  options_.model_directory = (root_ / "nowhere").string();
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr(options_.model_directory)));
+  EXPECT_FALSE(fs::exists(options_.data_directory));
+}
+
+TEST_F(WiringTest, WrongValuesAreNamed) {
+  ServerOptions wrong = options_;
+  wrong.device = "tpu";
+  EXPECT_THAT(Server::Start(wrong),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"tpu\"")));
+  wrong = options_;
+  wrong.dtype = "int4";
+  EXPECT_THAT(Server::Start(wrong),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"int4\"")));
+  wrong = options_;
+  wrong.grpc_address = "somewhere";
+  EXPECT_THAT(Server::Start(wrong),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"somewhere\"")));
+}
+
+TEST_F(WiringTest, CudaWithoutADeviceIsRefused) {
+  if (CudaIsAvailable()) GTEST_SKIP() << "there is a CUDA device here";
+  options_.device = "cuda";
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no CUDA device")));
+}
+
+TEST_F(WiringTest, ADataDirectoryThatIsAFileIsNamed) {
+  options_.data_directory = (root_ / "file").string();
+  std::ofstream(options_.data_directory) << "x";
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(options_.data_directory)));
+}
+
+TEST_F(WiringTest, ShutdownEndsStreamsAndTurnsNewOnesAway) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  const auto channel = ChannelTo(*server);
+  const auto stub = v1::GenerationService::NewStub(channel);
+  v1::GenerateRequest request;
+  request.set_prompt("Makurdi is a city in");
+  request.set_max_new_tokens(200);
+  grpc::ClientContext context;
+  const auto reader = stub->GenerateStream(&context, request);
+  v1::GenerateStreamResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  server->Shutdown();
+  while (reader->Read(&message)) {
+  }
+  EXPECT_THAT(
+      reader->Finish().error_code(),
+      AnyOf(grpc::StatusCode::OK, grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED));
+  EXPECT_EQ(HttpStatus(*server, "/readyz"), 503);
+  EXPECT_EQ(HttpStatus(*server, "/healthz"), 200);
+  grpc::ClientContext late;
+  v1::GenerateResponse response;
+  EXPECT_EQ(stub->Generate(&late, request, &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace amend
