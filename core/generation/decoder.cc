@@ -102,16 +102,29 @@ std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStac
   return std::unique_ptr<DecodeState>(new DecodeState(std::move(state)));
 }
 
-absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
+absl::Status Decoder::CheckRow(const Row& row) const {
+  const int64_t length = row.state->length();
   const int64_t context = model_->config().context_length;
-  for (const Row& row : rows) {
-    const int64_t length = row.state->length();
-    if (row.tokens.empty()) return absl::InvalidArgumentError("a row of a step has no tokens");
-    if (length + static_cast<int64_t>(row.tokens.size()) > context) {
-      return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
-                                                     row.tokens.size(),
-                                                     " more pass the context of ", context));
+  const int vocabulary = model_->config().vocabulary_size;
+  if (row.tokens.empty()) return absl::InvalidArgumentError("a row of a step has no tokens");
+  if (length + static_cast<int64_t>(row.tokens.size()) > context) {
+    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
+                                                   row.tokens.size(), " more pass the context of ",
+                                                   context));
+  }
+  for (const TokenId id : row.tokens) {
+    if (id < 0 || id >= vocabulary) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("token ", id, " is outside the vocabulary of ", vocabulary));
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
+  if (rows.empty()) return absl::InvalidArgumentError("a step has no rows");
+  for (const Row& row : rows) {
+    if (absl::Status status = CheckRow(row); !status.ok()) return status;
   }
   auto logits = std::make_unique<StepLogits::State>();
   const absl::Status status = CatchTorch("decoding", [&] {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/types.h"
@@ -62,11 +63,13 @@ class Decoder {
                                            bool trace_hooks) const;
 
   // Runs the new tokens of all rows through the model in one forward and appends them to the rows'
-  // caches. INVALID_ARGUMENT, naming both lengths, for a row that would pass the context; nothing
-  // is run then.
+  // caches; each row has a state of its own. INVALID_ARGUMENT, naming both lengths, for a row that
+  // would pass the context, and for a token outside the vocabulary; nothing is run then.
   absl::StatusOr<StepLogits> Step(absl::Span<const Row> rows) const;
 
  private:
+  absl::Status CheckRow(const Row& row) const;
+
   std::shared_ptr<const CausalLm> model_;
 };
 

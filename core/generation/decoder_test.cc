@@ -1,0 +1,275 @@
+#include "core/generation/decoder.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "core/base/testing/status_matchers.h"
+#include "core/base/testing/tensor_matchers.h"
+#include "core/generation/testing/random_revisions.h"
+#include "core/model/testing/full_forward.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+using Tokens = std::vector<TokenId>;
+using HooksPtr = std::shared_ptr<const HookStack>;
+
+constexpr double kBeta = 0.5;
+constexpr double kTolerance = 1e-4;
+
+at::Tensor RowTensor(const StepLogits& logits, int row) {
+  const absl::Span<const float> values = logits.row(row);
+  return at::tensor(at::ArrayRef<float>(values.data(), values.size()));
+}
+
+TokenId Greedy(const at::Tensor& logits) {
+  return static_cast<TokenId>(logits.argmax().item<int64_t>());
+}
+
+// The best token of `logits` is the best of `full`, or within the tolerance of it.
+void ExpectSameGreedy(const at::Tensor& logits, const at::Tensor& full) {
+  const double margin = kTolerance * full.abs().max().item<double>();
+  EXPECT_GE(full[Greedy(logits)].item<double>(), full.max().item<double>() - margin);
+}
+
+class DecoderTest : public testing::TestWithParam<const char*> {
+ protected:
+  DecoderTest()
+      : seed_(std::random_device()()),
+        trace_(__FILE__, __LINE__, testing::Message() << "seed " << seed_),
+        random_(seed_),
+        model_(LoadCausalLm(GetParam(), {}).value()),
+        decoder_(model_),
+        base_(HookStack::Empty(*model_, kBeta)) {}
+
+  int Below(int bound) { return static_cast<int>(random_() % bound); }
+
+  // Revision 1 with some edits, 2 and 3 on two lines behind it. `prompts_` gets what they fire on.
+  std::vector<HooksPtr> Revisions() {
+    const auto extend = [&](const HooksPtr& parent, int revision, std::vector<LayerIndex> layers) {
+      return RandomRevision(*model_, parent, Revision(revision), std::move(layers), 3, random_,
+                            &prompts_);
+    };
+    const HooksPtr first = extend(base_, 1, {LayerIndex(1), LayerIndex(2)});
+    return {base_, first, extend(first, 2, {LayerIndex(1), LayerIndex(2)}),
+            extend(first, 3, {LayerIndex(1), LayerIndex(2)})};
+  }
+
+  // Ends with or holds a prompt that an edit fires on.
+  Tokens RandomPrompt() {
+    Tokens tokens = prompts_.empty() ? Tokens() : prompts_[Below(prompts_.size())];
+    const Tokens tail = RandomTokens(*model_, 1 + Below(30), random_);
+    tokens.insert(tokens.end(), tail.begin(), tail.end());
+    return tokens;
+  }
+
+  // Logits of the last of `tokens`, run in chunks of at most `longest` tokens.
+  at::Tensor Chunked(const HooksPtr& hooks, const Tokens& tokens, int longest) {
+    const auto state = decoder_.NewSequence(hooks, /*trace_hooks=*/false);
+    at::Tensor last;
+    for (size_t begin = 0; begin < tokens.size();) {
+      const size_t count = std::min<size_t>(1 + Below(longest), tokens.size() - begin);
+      auto logits =
+          decoder_.Step({{{absl::MakeConstSpan(tokens).subspan(begin, count), state.get()}}});
+      EXPECT_THAT(logits, IsOk());
+      last = RowTensor(*logits, 0);
+      begin += count;
+    }
+    EXPECT_EQ(state->length(), static_cast<int>(tokens.size()));
+    return last;
+  }
+
+  at::Tensor Full(const HooksPtr& hooks, const Tokens& tokens) {
+    return FullForward(*model_, tokens, hooks.get())[-1];
+  }
+
+  const uint32_t seed_;
+  const testing::ScopedTrace trace_;
+  std::mt19937 random_;
+  const std::shared_ptr<const CausalLm> model_;
+  const Decoder decoder_;
+  const HooksPtr base_;
+  std::vector<Tokens> prompts_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, DecoderTest,
+                         testing::Values("models/demo", "tests/testdata/random-gptj-tiny"),
+                         [](const auto& info) {
+                           return info.index == 0 ? std::string("Gpt2") : std::string("Gptj");
+                         });
+
+TEST_P(DecoderTest, RandomRevisionsChangeTheLogits) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  const Tokens& prompt = prompts_[0];
+  EXPECT_THAT(Full(revisions[1], prompt), Not(TensorRelativelyNear(Full(base_, prompt), 0.01)));
+}
+
+TEST_P(DecoderTest, ChunkedPrefillIsTheFullForward) {
+  for (const HooksPtr& hooks : Revisions()) {
+    const Tokens tokens = RandomPrompt();
+    const at::Tensor full = Full(hooks, tokens);
+    EXPECT_THAT(Chunked(hooks, tokens, 1000), TensorRelativelyNear(full, kTolerance));
+    EXPECT_THAT(Chunked(hooks, tokens, 8), TensorRelativelyNear(full, kTolerance));
+  }
+}
+
+TEST_P(DecoderTest, TokenByTokenIsTheFullForward) {
+  for (const HooksPtr& hooks : Revisions()) {
+    const Tokens tokens = RandomPrompt();
+    const at::Tensor logits = Chunked(hooks, tokens, 1);
+    EXPECT_THAT(logits, TensorRelativelyNear(Full(hooks, tokens), kTolerance));
+    ExpectSameGreedy(logits, Full(hooks, tokens));
+  }
+}
+
+// Sequences of random revisions come and go in one batch, some still in prefill; each generates
+// what it generates alone.
+TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  struct Sequence {
+    HooksPtr hooks;
+    Tokens tokens;
+    std::unique_ptr<DecodeState> state;
+  };
+  std::vector<Sequence> sequences;
+  for (int step = 0; step < 25; ++step) {
+    if (sequences.size() < 2 || (sequences.size() < 6 && Below(2) == 0)) {
+      const HooksPtr hooks = revisions[Below(revisions.size())];
+      sequences.push_back({hooks, RandomPrompt(), decoder_.NewSequence(hooks, Below(3) == 0)});
+    }
+    std::vector<Decoder::Row> rows;
+    for (const Sequence& s : sequences) {
+      const auto rest = absl::MakeConstSpan(s.tokens).subspan(s.state->length());
+      rows.push_back({rest.subspan(0, 1 + Below(16)), s.state.get()});
+    }
+    AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits, decoder_.Step(rows));
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      Sequence& s = sequences[i];
+      const Tokens so_far(s.tokens.begin(), s.tokens.begin() + s.state->length());
+      const at::Tensor full = Full(s.hooks, so_far);
+      ASSERT_THAT(RowTensor(logits, i), TensorRelativelyNear(full, kTolerance))
+          << "step " << step << ", row " << i << " of " << sequences.size();
+      ExpectSameGreedy(RowTensor(logits, i), full);
+      if (s.state->length() == static_cast<int>(s.tokens.size())) s.tokens.push_back(Greedy(full));
+    }
+    if (Below(4) == 0) sequences.erase(sequences.begin() + Below(sequences.size()));
+  }
+}
+
+TEST_P(DecoderTest, AFiringNamesPositionLayerAndEdit) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  // Edit 2/1 was made of the last token of this prompt; the first edited layer sees it unchanged.
+  const Tokens prompt = prompts_[4];
+  const auto other = decoder_.NewSequence(revisions[1], false);
+  const auto traced = decoder_.NewSequence(revisions[2], true);
+  const Tokens neighbour = RandomTokens(*model_, 5, random_);
+  std::vector<HookFiring> firings;
+  for (size_t begin = 0; begin < prompt.size(); begin += 3) {
+    const auto chunk = absl::MakeConstSpan(prompt).subspan(begin, 3);
+    ASSERT_THAT(decoder_.Step({{{neighbour, other.get()}, {chunk, traced.get()}}}), IsOk());
+    for (const HookFiring& firing : traced->TakeFirings()) {
+      EXPECT_GE(firing.packed_row, static_cast<int64_t>(begin));
+      firings.push_back(firing);
+    }
+  }
+  const auto is_the_edit = [&](const HookFiring& firing) {
+    return firing.packed_row == static_cast<int64_t>(prompt.size()) - 1 &&
+           firing.layer == LayerIndex(1) && firing.edit == EditId{Revision(2), 1};
+  };
+  const auto found = std::find_if(firings.begin(), firings.end(), is_the_edit);
+  ASSERT_NE(found, firings.end());
+  EXPECT_NEAR(found->relative_activation, 1, 1e-3);
+  EXPECT_THAT(other->TakeFirings(), IsEmpty());
+}
+
+TEST_P(DecoderTest, FiringsAreTakenOnce) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  const auto state = decoder_.NewSequence(revisions[1], true);
+  ASSERT_THAT(decoder_.Step({{{prompts_[0], state.get()}}}), IsOk());
+  EXPECT_THAT(state->TakeFirings(), Not(IsEmpty()));
+  EXPECT_THAT(state->TakeFirings(), IsEmpty());
+}
+
+TEST_P(DecoderTest, TracingDoesNotChangeTheLogits) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  const auto traced = decoder_.NewSequence(revisions[2], true);
+  AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits,
+                             decoder_.Step({{{prompts_[3], traced.get()}}}));
+  EXPECT_THAT(RowTensor(logits, 0), TensorNear(Chunked(revisions[2], prompts_[3], 1), 1e-3));
+  EXPECT_THAT(RowTensor(logits, 0),
+              TensorRelativelyNear(Full(revisions[2], prompts_[3]), kTolerance));
+}
+
+TEST_P(DecoderTest, ASequenceHoldsItsHooksToTheEnd) {
+  std::vector<HooksPtr> revisions = Revisions();
+  const Tokens prompt = prompts_[0];
+  const at::Tensor expected = Full(revisions[1], prompt);
+  const auto state = decoder_.NewSequence(revisions[1], false);
+  revisions.clear();
+  AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits, decoder_.Step({{{prompt, state.get()}}}));
+  EXPECT_THAT(RowTensor(logits, 0), TensorRelativelyNear(expected, kTolerance));
+}
+
+TEST_P(DecoderTest, TheWholeContextMayBeFilled) {
+  const Tokens tokens = RandomTokens(*model_, model_->config().context_length, random_);
+  EXPECT_THAT(Chunked(base_, tokens, 200), TensorRelativelyNear(Full(base_, tokens), kTolerance));
+}
+
+// Both a row that is fine and one that is not are in the step; afterwards both go on as if it had
+// not been.
+TEST_P(DecoderTest, ARowPastTheContextNamesBothLengthsAndChangesNothing) {
+  const int context = model_->config().context_length;
+  const Tokens tokens = RandomTokens(*model_, context, random_);
+  const auto all = absl::MakeConstSpan(tokens);
+  const auto full = decoder_.NewSequence(base_, false);
+  const auto fine = decoder_.NewSequence(base_, false);
+  ASSERT_THAT(
+      decoder_.Step({{{all.subspan(0, context - 2), full.get()}, {all.subspan(0, 4), fine.get()}}}),
+      IsOk());
+  EXPECT_THAT(decoder_.Step({{{all.subspan(4, 5), fine.get()}, {all.subspan(0, 3), full.get()}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(std::to_string(context - 2)), HasSubstr("3 more"),
+                             HasSubstr(std::to_string(context)))));
+  EXPECT_EQ(full->length(), context - 2);
+  EXPECT_EQ(fine->length(), 4);
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const StepLogits logits,
+      decoder_.Step({{{all.subspan(context - 2), full.get()}, {all.subspan(4, 1), fine.get()}}}));
+  EXPECT_THAT(RowTensor(logits, 0), TensorRelativelyNear(Full(base_, tokens), kTolerance));
+  EXPECT_THAT(
+      RowTensor(logits, 1),
+      TensorRelativelyNear(Full(base_, Tokens(tokens.begin(), tokens.begin() + 5)), kTolerance));
+}
+
+TEST_P(DecoderTest, ATokenOutsideTheVocabularyIsRefusedAndNothingRuns) {
+  const auto state = decoder_.NewSequence(base_, false);
+  for (const TokenId id : {-1, model_->config().vocabulary_size}) {
+    EXPECT_THAT(decoder_.Step({{{{1, id}, state.get()}}}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr(std::to_string(id)), HasSubstr("vocabulary"))));
+    EXPECT_EQ(state->length(), 0);
+  }
+}
+
+TEST_P(DecoderTest, AStepWithoutRowsAndARowWithoutTokensAreRefused) {
+  EXPECT_THAT(decoder_.Step({}), StatusIs(absl::StatusCode::kInvalidArgument));
+  const auto state = decoder_.NewSequence(base_, false);
+  EXPECT_THAT(decoder_.Step({{{{}, state.get()}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no tokens")));
+}
+
+}  // namespace
+}  // namespace amend
