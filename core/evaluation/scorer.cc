@@ -74,6 +74,14 @@ absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& ite
                                                    " tokens, the context is ",
                                                    model.config().context_length));
   }
+  const int vocabulary = model.config().vocabulary_size;
+  for (const std::vector<TokenId>* part : {&item.prompt, &item.continuation}) {
+    for (const TokenId id : *part) {
+      if (id >= 0 && id < vocabulary) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "item ", index, " has token ", id, ", which is outside the vocabulary of ", vocabulary));
+    }
+  }
   return absl::OkStatus();
 }
 
