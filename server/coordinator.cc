@@ -1,0 +1,455 @@
+#include "server/coordinator.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/errors.h"
+#include "server/proto_conversion.h"
+#include "server/revision_line.h"
+
+namespace amend {
+
+struct Coordinator::Work {
+  const LedgerEntry& entry;
+  // Verbs wait until the batch has come to its end.
+  const bool last_try;
+  // Where the label "live" stood when this attempt began.
+  LabelRecord live;
+  Revision parent;
+  Revision candidate;
+  int64_t parent_line_edits = 0;
+  std::shared_ptr<const Snapshot> before;
+  std::shared_ptr<const HookStack> after;
+  BatchSolution solution;
+  GateResult gate;
+  // Of `after`.
+  std::vector<LayerNorm> norms;
+
+  bool promotes() const { return entry.promotion == PromotionPolicy::kWhenValidated; }
+  int edit_count() const { return static_cast<int>(entry.edits.size()); }
+};
+
+namespace {
+
+constexpr char kCoordinatorActor[] = "coordinator";
+
+absl::Status Draining() {
+  return WithReason(absl::UnavailableError("the server is shutting down"), "DRAINING");
+}
+
+// The reason that clients see for a batch that could not be solved.
+std::string FailureReason(const absl::Status& status) {
+  if (!ReasonOf(status).empty()) return ReasonOf(status);
+  if (absl::IsAborted(status)) return "EDIT_DIVERGED";
+  if (absl::IsInvalidArgument(status)) return "EDIT_INVALID";
+  if (absl::IsDataLoss(status)) return "DIGEST_MISMATCH";
+  return "SOLVE_FAILED";
+}
+
+// An error of the engine is the batch's own, whatever its code: it must not look like trouble of
+// the store.
+absl::Status FromEngine(const absl::Status& status) {
+  return status.ok() || !IsStoreTrouble(status)
+             ? status
+             : WithReason(absl::InternalError(status.message()), "SOLVE_FAILED");
+}
+
+}  // namespace
+
+Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel* serving,
+                         EditEventHub* hub, EditObserver* observer, Options options)
+    : store_(store),
+      engine_(engine),
+      serving_(serving),
+      hub_(hub),
+      observer_(observer),
+      options_(std::move(options)),
+      label_mover_(store, serving, observer, options_.clock) {}
+
+Coordinator::~Coordinator() { Stop(); }
+
+absl::StatusOr<RecoveryReport> Coordinator::Recover() {
+  AMEND_ASSIGN_OR_RETURN(RecoveryReport report, RecoverServing(*store_, *engine_, *serving_));
+  observer_->LiveRevisionChanged(report.live);
+  AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> live, serving_->Resolve(kLiveLabel));
+  for (const LayerNorm& norm : engine_->UpdateNorms(live->hooks)) {
+    observer_->UpdateNormRatio(norm.layer, norm.update_norm_ratio);
+  }
+  for (LedgerEntry& entry : report.pending) Enqueue(std::move(entry));
+  report.pending.clear();
+  return report;
+}
+
+void Coordinator::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Coordinator::Stop() {
+  std::deque<Command> left;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    left.swap(commands_);
+  }
+  if (thread_.joinable()) thread_.join();
+  for (const Command& command : left) command.done(Draining());
+}
+
+void Coordinator::Enqueue(LedgerEntry entry) {
+  {
+    absl::MutexLock lock(&mutex_);
+    batches_.push_back(std::make_shared<const LedgerEntry>(std::move(entry)));
+  }
+  ReportQueue();
+}
+
+int Coordinator::depth() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int>(batches_.size());
+}
+
+std::optional<int64_t> Coordinator::FirstPendingOffset(absl::string_view session) const {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& entry : batches_) {
+    // Arrival order is offset order within a session.
+    if (entry->key.session == session) return entry->key.offset;
+  }
+  return std::nullopt;
+}
+
+bool Coordinator::store_read_only() const {
+  absl::MutexLock lock(&mutex_);
+  return read_only_;
+}
+
+void Coordinator::Promote(PromoteCommand command, LabelCallback done) {
+  QueueCommand({[this, command = std::move(command)] { return label_mover_.Promote(command); },
+                std::move(done)});
+}
+
+void Coordinator::Rollback(RollbackCommand command, LabelCallback done) {
+  QueueCommand({[this, command = std::move(command)] { return label_mover_.Rollback(command); },
+                std::move(done)});
+}
+
+void Coordinator::QueueCommand(Command command) {
+  absl::Status refused;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) {
+      refused = Draining();
+    } else if (static_cast<int>(commands_.size()) >= options_.max_commands) {
+      refused = WithRetryDelay(
+          WithReason(absl::ResourceExhaustedError(
+                         absl::StrCat(commands_.size(), " promotions and rollbacks wait, at most ",
+                                      options_.max_commands, " may")),
+                     "QUEUE_FULL"),
+          absl::Seconds(1));
+    } else {
+      commands_.push_back(std::move(command));
+      return;
+    }
+  }
+  command.done(std::move(refused));
+}
+
+void Coordinator::RunCommands() {
+  while (true) {
+    Command command;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stopping_ || commands_.empty()) return;
+      command = std::move(commands_.front());
+      commands_.pop_front();
+    }
+    command.done(command.run());
+  }
+}
+
+bool Coordinator::stopping() const {
+  absl::MutexLock lock(&mutex_);
+  return stopping_;
+}
+
+bool Coordinator::WaitForStore() {
+  const absl::Time deadline = absl::Now() + options_.store_retry_delay;
+  while (true) {
+    bool command_waits;
+    {
+      absl::MutexLock lock(&mutex_);
+      command_waits =
+          mutex_.AwaitWithDeadline(absl::Condition(this, &Coordinator::HasCommand), deadline);
+      if (stopping_) return false;
+    }
+    if (!command_waits) return true;
+    RunCommands();
+  }
+}
+
+void Coordinator::SetReadOnly(bool read_only) {
+  absl::MutexLock lock(&mutex_);
+  read_only_ = read_only;
+}
+
+void Coordinator::FinishFront() {
+  {
+    absl::MutexLock lock(&mutex_);
+    batches_.pop_front();
+  }
+  ReportQueue();
+}
+
+void Coordinator::ReportQueue() {
+  int depth;
+  absl::Time oldest = absl::InfinitePast();
+  {
+    absl::MutexLock lock(&mutex_);
+    depth = static_cast<int>(batches_.size());
+    if (depth > 0) oldest = absl::FromUnixMicros(batches_.front()->receive_time_us);
+  }
+  observer_->QueueChanged(depth, oldest);
+}
+
+void Coordinator::Run() {
+  while (true) {
+    std::shared_ptr<const LedgerEntry> entry;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Coordinator::HasWork));
+      if (stopping_) return;
+      if (commands_.empty()) entry = batches_.front();
+    }
+    RunCommands();
+    if (entry != nullptr && !Process(*entry)) return;
+  }
+}
+
+bool Coordinator::Process(const LedgerEntry& entry) {
+  int tries = 1;
+  while (true) {
+    switch (TryBatch(entry, tries >= options_.max_solves)) {
+      case Attempt::kFinished:
+        return true;
+      case Attempt::kLabelMoved:
+        ++tries;
+        break;
+      case Attempt::kStoreTrouble:
+        SetReadOnly(true);
+        if (!WaitForStore()) return false;
+        break;
+      case Attempt::kStopped:
+        return false;
+    }
+  }
+}
+
+Coordinator::Attempt Coordinator::TryBatch(const LedgerEntry& entry, bool last_try) {
+  Work work{entry, last_try, {}, {}, {}, 0, nullptr, nullptr, {}, {}, {}};
+  for (const auto step :
+       {&Coordinator::FindParent, &Coordinator::Solve, &Coordinator::JudgeCandidate}) {
+    const absl::Status status = (this->*step)(work);
+    if (!status.ok()) return AfterError(work, status);
+  }
+  if (!last_try) RunCommands();
+  if (LabelMovedUnder(work)) return Attempt::kLabelMoved;
+  return Conclude(work);
+}
+
+Coordinator::Attempt Coordinator::AfterError(Work& work, const absl::Status& status) {
+  if (stopping()) return Attempt::kStopped;
+  if (absl::IsCancelled(status) && LabelMovedUnder(work)) return Attempt::kLabelMoved;
+  if (IsStoreTrouble(status)) return Attempt::kStoreTrouble;
+  return Fail(work, status);
+}
+
+absl::Status Coordinator::FindParent(Work& work) {
+  AMEND_ASSIGN_OR_RETURN(work.live, store_->GetLabel(kLiveLabel));
+  AMEND_ASSIGN_OR_RETURN(work.parent, ChooseParent(*store_, work.entry, work.live.revision));
+  AMEND_RETURN_IF_ERROR(PrepareLine(*store_, *engine_, work.parent));
+  AMEND_ASSIGN_OR_RETURN(work.before, serving_->Resolve(work.parent));
+  if (work.parent != kBaseRevision) {
+    AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store_->GetRevision(work.parent));
+    work.parent_line_edits = record.line_edit_count;
+  }
+  work.candidate = store_->LatestRevision().Next();
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Solve(Work& work) {
+  const absl::Time start = options_.clock();
+  absl::Time targets_done = start;
+  BatchEditor::Callbacks callbacks;
+  callbacks.progress = [&](SolvePhase phase, int done, int total) {
+    if (phase == SolvePhase::kTargetValues) targets_done = options_.clock();
+    v1::EditBatchStatus status = StatusAt(work.entry.key, work.edit_count(), v1::SOLVING);
+    status.mutable_progress()->set_phase(ToProto(phase));
+    status.mutable_progress()->set_done(done);
+    status.mutable_progress()->set_total(total);
+    hub_->Publish(status);
+  };
+  callbacks.cancelled = [&] {
+    if (!work.last_try) RunCommands();
+    return stopping() || LabelMovedUnder(work);
+  };
+  absl::StatusOr<BatchSolution> solution =
+      engine_->Solve(work.before->hooks, work.candidate, work.entry.edits, callbacks);
+  if (!solution.ok()) return FromEngine(solution.status());
+  work.solution = *std::move(solution);
+  observer_->StageDone(EditStage::kTarget, targets_done - start);
+  observer_->StageDone(EditStage::kSolve, options_.clock() - targets_done);
+  absl::StatusOr<std::shared_ptr<const HookStack>> after =
+      engine_->Extend(work.before->hooks, work.candidate, work.solution.factors);
+  if (!after.ok()) return FromEngine(after.status());
+  work.after = *std::move(after);
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::JudgeCandidate(Work& work) {
+  v1::EditBatchStatus staged = StatusAt(work.entry.key, work.edit_count(), v1::STAGED);
+  staged.set_revision(work.candidate.value());
+  hub_->Publish(staged);
+  const absl::Time start = options_.clock();
+  absl::StatusOr<GateResult> gate = engine_->Gate(work.before->hooks, work.after, work.entry.edits,
+                                                  work.solution.targets, work.entry.thresholds);
+  if (!gate.ok()) return FromEngine(gate.status());
+  work.gate = *std::move(gate);
+  observer_->StageDone(EditStage::kGate, options_.clock() - start);
+  return absl::OkStatus();
+}
+
+bool Coordinator::LabelMovedUnder(const Work& work) const {
+  // What was staged keeps its parent, wherever the label goes.
+  if (!work.promotes()) return false;
+  const absl::StatusOr<LabelRecord> live = store_->GetLabel(kLiveLabel);
+  return live.ok() && live->generation != work.live.generation;
+}
+
+Coordinator::Attempt Coordinator::Conclude(Work& work) {
+  const bool accepted = work.gate.accepted;
+  const int64_t now = absl::ToUnixMicros(options_.clock());
+  StoreStep step;
+  step.revision.emplace();
+  step.revision->revision = work.candidate;
+  step.revision->parent = work.parent;
+  step.revision->state = accepted ? RevisionState::kValidated : RevisionState::kRejected;
+  step.revision->batch = work.entry.key;
+  step.revision->edit_count = work.edit_count();
+  step.revision->line_edit_count = work.parent_line_edits + work.edit_count();
+  step.revision->gate = work.gate.verdict;
+  work.norms = engine_->UpdateNorms(work.after);
+  step.revision->norms = work.norms;
+  step.revision->create_time_us = now;
+  if (accepted) step.factors = work.solution.factors;
+  step.ledger = work.entry;
+  step.ledger->state = !accepted         ? BatchState::kRejected
+                       : work.promotes() ? BatchState::kLive
+                                         : BatchState::kValidated;
+  step.ledger->revision = work.candidate;
+  step.ledger->verdicts = work.gate.edits;
+  step.ledger->gate = work.gate.verdict;
+  step.ledger->finish_time_us = now;
+  step.audit = AuditRecord{
+      kCoordinatorActor,
+      accepted ? "validate" : "reject",
+      std::string(kLiveLabel),
+      work.live.revision,
+      work.candidate,
+      absl::StrCat("session \"", work.entry.key.session, "\" offset ", work.entry.key.offset),
+      now};
+  if (step.ledger->state == BatchState::kLive) {
+    step.label = LabelMove{std::string(kLiveLabel), work.candidate, work.live.generation};
+    step.audit->verb = "promote";
+  }
+  const absl::Time start = options_.clock();
+  const absl::Status committed = Commit(step);
+  if (absl::IsCancelled(committed)) return Attempt::kStopped;
+  if (absl::IsAborted(committed)) return Attempt::kLabelMoved;
+  if (!committed.ok()) return Fail(work, committed);
+  observer_->StageDone(EditStage::kPersist, options_.clock() - start);
+  ReportGate(work.gate);
+  PublishCandidate(work, *step.ledger);
+  return Attempt::kFinished;
+}
+
+void Coordinator::PublishCandidate(const Work& work, const LedgerEntry& finished) {
+  const absl::Time start = options_.clock();
+  BatchOutcome outcome = BatchOutcome::kRejected;
+  if (finished.state != BatchState::kRejected) {
+    outcome = BatchOutcome::kValidated;
+    serving_->AddRevision(std::make_shared<const Snapshot>(Snapshot{work.candidate, work.after}));
+    // Where this fails the line begins anew with the next batch.
+    if (!engine_->AppendToLine(work.candidate, work.solution.factors).ok()) engine_->ResetLine();
+  }
+  if (finished.state == BatchState::kLive) {
+    outcome = BatchOutcome::kLive;
+    // It was added just now.
+    serving_->MoveLabel(kLiveLabel, work.candidate).IgnoreError();
+    observer_->Promoted(PromotionResult::kMoved);
+    observer_->LiveRevisionChanged(work.candidate);
+    for (const LayerNorm& norm : work.norms) {
+      observer_->UpdateNormRatio(norm.layer, norm.update_norm_ratio);
+    }
+    observer_->EditTimeToLive(options_.clock() - absl::FromUnixMicros(work.entry.receive_time_us));
+  }
+  observer_->StageDone(EditStage::kPublish, options_.clock() - start);
+  observer_->BatchFinished(outcome, work.edit_count());
+  FinishFront();
+  hub_->Publish(StatusOf(finished));
+}
+
+Coordinator::Attempt Coordinator::Fail(const Work& work, const absl::Status& status) {
+  StoreStep step;
+  step.ledger = work.entry;
+  step.ledger->state = BatchState::kFailed;
+  step.ledger->error_code = status.code();
+  step.ledger->error_message = std::string(status.message());
+  step.ledger->error_reason = FailureReason(status);
+  step.ledger->finish_time_us = absl::ToUnixMicros(options_.clock());
+  const absl::Status committed = Commit(step);
+  if (absl::IsCancelled(committed)) return Attempt::kStopped;
+  observer_->BatchFinished(BatchOutcome::kFailed, work.edit_count());
+  FinishFront();
+  // A verdict that the store refuses is not kept: the batch stays durable and is solved at the next
+  // start.
+  hub_->Publish(committed.ok() ? StatusOf(*step.ledger)
+                               : NotTaken(work.entry.key, work.edit_count(), FromStore(committed)));
+  return Attempt::kFinished;
+}
+
+absl::Status Coordinator::Commit(const StoreStep& step) {
+  while (true) {
+    const absl::Status status = store_->Commit(step);
+    if (!IsStoreTrouble(status)) {
+      SetReadOnly(false);
+      return status;
+    }
+    SetReadOnly(true);
+    if (!WaitForStore()) return absl::CancelledError("the server is shutting down");
+  }
+}
+
+void Coordinator::ReportGate(const GateResult& gate) {
+  const EditScores& scores = gate.verdict.scores;
+  const GateThresholds& thresholds = gate.verdict.thresholds;
+  const struct {
+    GateCheck check;
+    std::optional<double> score;
+    double threshold;
+  } checks[] = {{GateCheck::kReliability, scores.reliability, thresholds.reliability},
+                {GateCheck::kGenerality, scores.generality, thresholds.generality},
+                {GateCheck::kLocality, scores.locality, thresholds.locality}};
+  bool below = false;
+  for (const auto& [check, score, threshold] : checks) {
+    if (!score) continue;
+    observer_->GateScore(check, *score);
+    if (*score >= threshold) continue;
+    below = true;
+    if (!gate.accepted) observer_->GateRejected(check);
+  }
+  if (!gate.accepted && !below) observer_->GateRejected(GateCheck::kFinite);
+}
+
+}  // namespace amend

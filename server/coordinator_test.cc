@@ -1,0 +1,308 @@
+#include "server/coordinator.h"
+
+#include <atomic>
+#include <memory>
+
+#include "absl/synchronization/notification.h"
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/errors.h"
+#include "server/testing/edit_harness.h"
+
+namespace amend {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr PromotionPolicy kStageOnly = PromotionPolicy::kStageOnly;
+
+PromoteCommand PromoteTo(int64_t revision) {
+  return {"live", Revision(revision), std::nullopt, "", "test"};
+}
+
+RollbackCommand RollbackTo(int64_t revision) {
+  return {"live", Revision(revision), std::nullopt, "because", "test"};
+}
+
+class CoordinatorTest : public testing::Test {
+ protected:
+  absl::StatusOr<LabelMoved> Promote(const PromoteCommand& command) {
+    absl::StatusOr<LabelMoved> result;
+    absl::Notification done;
+    h_.coordinator->Promote(command, [&](absl::StatusOr<LabelMoved> moved) {
+      result = std::move(moved);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return result;
+  }
+  absl::StatusOr<LabelMoved> Rollback(const RollbackCommand& command) {
+    absl::StatusOr<LabelMoved> result;
+    absl::Notification done;
+    h_.coordinator->Rollback(command, [&](absl::StatusOr<LabelMoved> moved) {
+      result = std::move(moved);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return result;
+  }
+
+  EditHarness h_;
+  std::atomic<bool> stop_called_{false};
+};
+
+TEST_F(CoordinatorTest, AValidatedBatchGoesThroughAllStagesAndBecomesLive) {
+  h_.Start();
+  const auto recorder = h_.Submit("s", 0, {MakeEdit("Rome")});
+  const v1::EditBatchStatus last = recorder->Last();
+  EXPECT_THAT(recorder->Stages(),
+              ElementsAre(v1::ACCEPTED, v1::DURABLE, v1::SOLVING, v1::STAGED, v1::LIVE));
+  EXPECT_EQ(last.revision(), 1);
+  ASSERT_EQ(last.edit_results_size(), 1);
+  EXPECT_TRUE(last.edit_results(0).passed());
+  EXPECT_EQ(last.edit_results(0).client_edit_id(), "id of Rome");
+  EXPECT_EQ(h_.Live(), Revision(1));
+}
+
+TEST_F(CoordinatorTest, RevisionVerdictLedgerLabelAndAuditAreOneCommit) {
+  h_.Start();
+  ASSERT_EQ(h_.Run("s", 0, "Rome").stage(), v1::LIVE);
+  // One write is the ledger's, the other one is the whole step.
+  EXPECT_EQ(h_.store.write_count(), 2);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(1)));
+  EXPECT_EQ(record.state, RevisionState::kValidated);
+  EXPECT_EQ(record.line_edit_count, 1);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry, h_.store.GetLedger({"s", 0}));
+  EXPECT_EQ(entry.state, BatchState::kLive);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelRecord live, h_.store.GetLabel("live"));
+  EXPECT_EQ(live.revision, Revision(1));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(10));
+  ASSERT_EQ(audit.size(), 1u);
+  EXPECT_EQ(audit[0].verb, "promote");
+}
+
+TEST_F(CoordinatorTest, ConsecutiveBatchesBuildOnEachOther) {
+  h_.Start();
+  h_.Run("a", 0, "Rome");
+  h_.Run("b", 0, "Paris");
+  EXPECT_THAT(h_.engine.solved_on(), ElementsAre(Revision(0), Revision(1)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(2)));
+  EXPECT_EQ(record.parent, Revision(1));
+  EXPECT_EQ(record.line_edit_count, 2);
+}
+
+TEST_F(CoordinatorTest, ARejectedBatchLeavesServingAloneAndTheNextBuildsOnTheLastValidated) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  const v1::EditBatchStatus rejected = h_.Run("s", 1, "bad");
+  EXPECT_EQ(rejected.stage(), v1::REJECTED);
+  EXPECT_EQ(rejected.revision(), 2);
+  EXPECT_THAT(rejected.gate_report().failures(), ElementsAre("reliability 0.10 is below 0.90"));
+  EXPECT_EQ(h_.Live(), Revision(1));
+  EXPECT_EQ(h_.Run("s", 2, "Paris").revision(), 3);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(3)));
+  EXPECT_EQ(record.parent, Revision(1));
+}
+
+TEST_F(CoordinatorTest, ABatchThatDivergesFailsAndUsesNoRevision) {
+  h_.Start();
+  const v1::EditBatchStatus failed = h_.Run("s", 0, "diverge");
+  EXPECT_EQ(failed.stage(), v1::FAILED);
+  EXPECT_EQ(failed.revision(), 0);
+  EXPECT_EQ(h_.store.LatestRevision(), kBaseRevision);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry, h_.store.GetLedger({"s", 0}));
+  EXPECT_EQ(entry.state, BatchState::kFailed);
+  EXPECT_EQ(entry.error_reason, "EDIT_DIVERGED");
+  EXPECT_EQ(h_.Run("s", 1, "Rome").stage(), v1::LIVE);
+}
+
+TEST_F(CoordinatorTest, AResultThatIsNotFiniteIsRejected) {
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "nan").stage(), v1::REJECTED);
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, StagedBatchesOfASessionBuildOnEachOtherAndDoNotServe) {
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "Rome", kStageOnly).stage(), v1::VALIDATED);
+  EXPECT_EQ(h_.Run("s", 1, "Paris", kStageOnly).revision(), 2);
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(2)));
+  EXPECT_EQ(record.parent, Revision(1));
+}
+
+TEST_F(CoordinatorTest, AnotherSessionDoesNotBuildOnWhatIsOnlyStaged) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  h_.Run("t", 0, "Paris", kStageOnly);
+  EXPECT_EQ(h_.store.GetRevision(Revision(2))->parent, kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, StagingBeginsAtLiveAgainOnceTheLabelWentElsewhere) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  ASSERT_EQ(h_.Run("t", 0, "Oslo").revision(), 2);
+  h_.Run("s", 1, "Paris", kStageOnly);
+  EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(2));
+}
+
+TEST_F(CoordinatorTest, PromotionOfAStagedRevisionServesItAndMakesItsBatchLive) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved moved, Promote(PromoteTo(1)));
+  EXPECT_EQ(moved.previous, kBaseRevision);
+  EXPECT_EQ(moved.label.revision, Revision(1));
+  EXPECT_EQ(h_.Live(), Revision(1));
+  EXPECT_EQ(h_.store.GetLedger({"s", 0})->state, BatchState::kLive);
+}
+
+TEST_F(CoordinatorTest, AfterARollbackTheLineIsRebuiltFromTheStore) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  ASSERT_THAT(Rollback(RollbackTo(1)), IsOk());
+  EXPECT_EQ(h_.Live(), Revision(1));
+  h_.Run("s", 2, "Oslo");
+  EXPECT_THAT(h_.engine.line(), ElementsAre(Revision(1), Revision(3)));
+  EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(1));
+}
+
+TEST_F(CoordinatorTest, ARollbackRunsBetweenTheStepsOfABatchThatIsThenSolvedOnTheNewLive) {
+  absl::StatusOr<LabelMoved> rolled_back = absl::UnknownError("not called");
+  std::atomic<int> solves{0};
+  h_.engine.on_step = [&](int step) {
+    if (step == 0 && ++solves == 3) {
+      h_.coordinator->Rollback(
+          RollbackTo(1), [&](absl::StatusOr<LabelMoved> moved) { rolled_back = std::move(moved); });
+    }
+  };
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  const v1::EditBatchStatus third = h_.Run("s", 2, "Oslo");
+  EXPECT_THAT(rolled_back, IsOk());
+  EXPECT_EQ(third.stage(), v1::LIVE);
+  EXPECT_THAT(h_.engine.solved_on(),
+              ElementsAre(Revision(0), Revision(1), Revision(2), Revision(1)));
+  EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(1));
+}
+
+TEST_F(CoordinatorTest, AMoveOfTheLabelDuringTheGateMakesTheBatchStartAgain) {
+  std::atomic<int> gates{0};
+  h_.engine.on_gate = [&] {
+    if (++gates == 2) h_.coordinator->Rollback(RollbackTo(0), [](absl::StatusOr<LabelMoved>) {});
+  };
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  EXPECT_EQ(h_.Run("s", 1, "Paris").stage(), v1::LIVE);
+  EXPECT_EQ(h_.store.GetRevision(Revision(2))->parent, kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, ABatchEndsEvenWhenTheLabelMovesUnderEveryAttempt) {
+  int moves = 0;
+  h_.engine.on_step = [&](int step) {
+    if (step > 0 || h_.engine.solved_on().size() < 3) return;
+    ++moves;
+    if (moves % 2 == 1) {
+      h_.coordinator->Rollback(RollbackTo(1), [](absl::StatusOr<LabelMoved>) {});
+    } else {
+      h_.coordinator->Promote(PromoteTo(2), [](absl::StatusOr<LabelMoved>) {});
+    }
+  };
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  EXPECT_EQ(h_.Run("s", 2, "Oslo").stage(), v1::LIVE);
+  EXPECT_EQ(moves, 4);
+}
+
+TEST_F(CoordinatorTest, OfTwoPromotionsWithTheSameEtagExactlyOneWins) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  h_.Run("s", 1, "Paris", kStageOnly);
+  PromoteCommand first = PromoteTo(1);
+  PromoteCommand second = PromoteTo(2);
+  first.etag = second.etag = "0";
+  EXPECT_THAT(Promote(first), IsOk());
+  const absl::StatusOr<LabelMoved> lost = Promote(second);
+  EXPECT_THAT(lost, StatusIs(absl::StatusCode::kAborted, HasSubstr("etag 1, not 0")));
+  EXPECT_EQ(ReasonOf(lost.status()), "LIVE_CHANGED");
+  EXPECT_EQ(h_.Live(), Revision(1));
+}
+
+TEST_F(CoordinatorTest, StopLeavesTheBatchDurableAndTheNextStartSolvesIt) {
+  absl::Notification solving;
+  h_.engine.on_step = [&](int) {
+    if (!solving.HasBeenNotified()) solving.Notify();
+    // Long enough only in so far as Stop is seen between two steps.
+    while (!stop_called_) absl::SleepFor(absl::Milliseconds(1));
+  };
+  h_.Start();
+  const auto recorder = h_.Submit("s", 0, {MakeEdit("Rome")});
+  solving.WaitForNotification();
+  std::thread stopper([&] { h_.coordinator->Stop(); });
+  // Verbs are turned down as soon as Stop has begun.
+  auto draining = std::make_shared<std::atomic<bool>>(false);
+  while (!*draining) {
+    h_.coordinator->Promote(PromoteTo(0), [draining](const absl::StatusOr<LabelMoved>& moved) {
+      if (ReasonOf(moved.status()) == "DRAINING") *draining = true;
+    });
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  stop_called_ = true;
+  stopper.join();
+  EXPECT_EQ(h_.store.GetLedger({"s", 0})->state, BatchState::kDurable);
+
+  h_.engine.on_step = nullptr;
+  Coordinator* const next = h_.MakeCoordinator();
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, next->Recover());
+  EXPECT_EQ(report.live, kBaseRevision);
+  EXPECT_EQ(next->depth(), 1);
+  next->Start();
+  EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
+  EXPECT_EQ(h_.store.GetLedger({"s", 0})->state, BatchState::kLive);
+}
+
+TEST_F(CoordinatorTest, AStoreThatCannotWriteHoldsTheBatchAndItGoesOnAfterwards) {
+  h_.engine.on_gate = [&] { h_.store.SetWriteStatus(absl::UnavailableError("I/O error")); };
+  h_.Start();
+  const auto recorder = h_.Submit("s", 0, {MakeEdit("Rome")});
+  while (!h_.coordinator->store_read_only()) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+  h_.store.SetWriteStatus(absl::OkStatus());
+  EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
+  EXPECT_FALSE(h_.coordinator->store_read_only());
+}
+
+TEST_F(CoordinatorTest, VerbsAreAnsweredUnavailableWhileTheStoreCannotWrite) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  h_.store.SetWriteStatus(absl::ResourceExhaustedError("no space"));
+  const absl::StatusOr<LabelMoved> moved = Promote(PromoteTo(1));
+  EXPECT_THAT(moved, StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(ReasonOf(moved.status()), "STORE_READ_ONLY");
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, AVerbAfterStopIsTurnedDown) {
+  h_.Start();
+  h_.coordinator->Stop();
+  const absl::StatusOr<LabelMoved> moved = Promote(PromoteTo(0));
+  EXPECT_EQ(ReasonOf(moved.status()), "DRAINING");
+}
+
+TEST_F(CoordinatorTest, FirstPendingOffsetIsTheLowestThatIsNotFinished) {
+  LedgerEntry entry;
+  entry.key = {"s", 4};
+  h_.coordinator->Enqueue(entry);
+  entry.key = {"s", 5};
+  h_.coordinator->Enqueue(entry);
+  EXPECT_EQ(h_.coordinator->FirstPendingOffset("s"), 4);
+  EXPECT_EQ(h_.coordinator->FirstPendingOffset("t"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace amend

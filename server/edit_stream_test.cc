@@ -1,0 +1,224 @@
+#include "server/edit_stream.h"
+
+#include "absl/synchronization/notification.h"
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/testing/edit_server.h"
+
+namespace amend {
+namespace {
+
+using testing::HasSubstr;
+
+class EditStreamTest : public testing::Test {
+ protected:
+  EditServer s_;
+};
+
+TEST_F(EditStreamTest, TheFirstResponseSaysNextOffsetAndCredits) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  const v1::StreamEditsResponse response = client.Read();
+  EXPECT_EQ(response.started().session(), "s");
+  EXPECT_EQ(response.started().next_offset(), 0);
+  EXPECT_EQ(response.started().credits(), 16);
+}
+
+TEST_F(EditStreamTest, BatchesBecomeLiveInOffsetOrder) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(0, "Rome");
+  client.SendBatch(1, "Paris");
+  EXPECT_EQ(client.ReadLast(0).revision(), 1);
+  const v1::EditBatchStatus second = client.ReadLast(1);
+  EXPECT_EQ(second.stage(), v1::LIVE);
+  EXPECT_EQ(second.revision(), 2);
+}
+
+TEST_F(EditStreamTest, AMalformedBatchBetweenGoodOnesFailsInBandAndUsesItsOffset) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(0, "Rome");
+  client.SendBatch(1, "x", "malformed");
+  client.SendBatch(2, "Paris");
+  EXPECT_EQ(client.ReadLast(0).stage(), v1::LIVE);
+  client.HalfClose();
+  const grpc::Status status = client.Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry failed, s_.store.GetLedger({"s", 1}));
+  EXPECT_EQ(failed.state, BatchState::kFailed);
+  ASSERT_EQ(failed.verdicts.size(), 1u);
+  EXPECT_EQ(failed.verdicts[0].violation_field, "batch.edits[0].subject");
+  EXPECT_EQ(s_.store.GetLedger({"s", 2})->state, BatchState::kLive);
+}
+
+TEST_F(EditStreamTest, TheErrorOfAMalformedBatchNamesTheField) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(0, "x", "malformed");
+  const v1::EditBatchStatus status = client.ReadLast(0);
+  EXPECT_EQ(status.stage(), v1::FAILED);
+  EXPECT_EQ(ReasonOfRpc(status.error()), "EDIT_INVALID");
+  ASSERT_EQ(status.edit_results_size(), 1);
+  EXPECT_EQ(status.edit_results(0).violation().field(), "batch.edits[0].subject");
+}
+
+TEST_F(EditStreamTest, AGapIsTurnedDownInBandAndTheStreamGoesOn) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(5, "Rome");
+  const v1::EditBatchStatus gap = client.ReadLast(5);
+  EXPECT_EQ(ReasonOfRpc(gap.error()), "OFFSET_GAP");
+  EXPECT_EQ(gap.stage(), v1::BATCH_STAGE_UNSPECIFIED);
+  client.SendBatch(0, "Rome");
+  EXPECT_EQ(client.ReadLast(0).stage(), v1::LIVE);
+}
+
+TEST_F(EditStreamTest, ANegativeOffsetIsTurnedDownInBand) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(-1, "Rome");
+  EXPECT_THAT(client.ReadLast(-1).error().message(), HasSubstr("-1 is negative"));
+}
+
+TEST_F(EditStreamTest, AReconnectBeginsAtTheNextOffsetAndReplaysRecordedOutcomes) {
+  s_.Start();
+  {
+    EditStreamClient client(s_.edits.get(), "s");
+    client.SendBatch(0, "Rome");
+    client.ReadLast(0);
+  }
+  EditStreamClient again(s_.edits.get(), "s");
+  EXPECT_EQ(again.Read().started().next_offset(), 1);
+  again.SendBatch(0, "Rome");
+  const v1::EditBatchStatus replayed = again.ReadLast(0);
+  EXPECT_TRUE(replayed.replayed());
+  EXPECT_EQ(replayed.stage(), v1::LIVE);
+  EXPECT_EQ(replayed.revision(), 1);
+  EXPECT_EQ(s_.store.LatestRevision(), Revision(1));
+}
+
+TEST_F(EditStreamTest, ADisconnectLosesNothingThatWasDurable) {
+  absl::Notification solving, gone;
+  s_.engine.on_step = [&](int) {
+    if (!solving.HasBeenNotified()) solving.Notify();
+    gone.WaitForNotification();
+  };
+  s_.Start();
+  {
+    EditStreamClient client(s_.edits.get(), "s");
+    client.SendBatch(0, "Rome");
+    solving.WaitForNotification();
+    client.Cancel();
+  }
+  gone.Notify();
+  EditStreamClient again(s_.edits.get(), "s");
+  again.SendBatch(0, "Rome");
+  EXPECT_EQ(again.ReadLast(0).stage(), v1::LIVE);
+  EXPECT_EQ(s_.store.LatestRevision(), Revision(1));
+}
+
+TEST_F(EditStreamTest, HalfCloseEndsTheStreamOkOnceEveryBatchIsTerminal) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(0, "Rome");
+  client.SendBatch(1, "Paris");
+  client.HalfClose();
+  EXPECT_TRUE(client.Finish().ok());
+  EXPECT_EQ(s_.Live(), Revision(2));
+}
+
+TEST_F(EditStreamTest, FlushIsAnsweredOnceTheBatchesBeforeItAreTerminal) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  client.SendBatch(0, "Rome");
+  client.SendBatch(1, "bad");
+  client.SendFlush();
+  v1::StreamEditsResponse response;
+  int last = 0;
+  do {
+    response = client.Read();
+    last += response.has_batch() && IsLast(response.batch()) ? 1 : 0;
+  } while (!response.has_flushed());
+  EXPECT_EQ(last, 2);
+  EXPECT_EQ(response.flushed().next_offset(), 2);
+}
+
+TEST_F(EditStreamTest, AFlushOnANewStreamStopsBelowWhatAnEarlierOneLeftPending) {
+  absl::Notification solving, release;
+  s_.engine.on_step = [&](int) {
+    if (!solving.HasBeenNotified()) solving.Notify();
+    release.WaitForNotification();
+  };
+  s_.Start();
+  {
+    EditStreamClient client(s_.edits.get(), "s");
+    client.SendBatch(0, "Rome");
+    solving.WaitForNotification();
+    client.Cancel();
+  }
+  EditStreamClient again(s_.edits.get(), "s");
+  EXPECT_EQ(again.Read().started().next_offset(), 1);
+  again.SendFlush();
+  EXPECT_EQ(again.Read().flushed().next_offset(), 0);
+  release.Notify();
+}
+
+TEST_F(EditStreamTest, TheFirstMessageHasToBeStart) {
+  s_.Start();
+  grpc::ClientContext context;
+  const auto stream = s_.edits->StreamEdits(&context);
+  v1::StreamEditsRequest request;
+  request.mutable_flush();
+  stream->Write(request);
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(EditStreamTest, ASecondStartEndsTheStream) {
+  s_.Start();
+  grpc::ClientContext context;
+  const auto stream = s_.edits->StreamEdits(&context);
+  v1::StreamEditsRequest request;
+  request.mutable_start()->set_session("s");
+  stream->Write(request);
+  stream->Write(request);
+  v1::StreamEditsResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(EditStreamTest, ASessionOfTheUnaryKindIsTurnedDown) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "unary:x");
+  const grpc::Status status = client.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("reserved"));
+}
+
+TEST_F(EditStreamTest, TheServerShutsDownWhileAStreamWaits) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  EXPECT_TRUE(client.Read().has_started());
+  s_.server->Shutdown(std::chrono::system_clock::now());
+  EXPECT_FALSE(client.Finish().ok());
+}
+
+TEST(EditStreamCreditsTest, ABatchBeyondTheCreditsIsTurnedDownInBand) {
+  EditServer s(/*credits=*/1);
+  absl::Notification release;
+  s.engine.on_step = [&](int) { release.WaitForNotification(); };
+  s.Start();
+  EditStreamClient client(s.edits.get(), "s");
+  client.SendBatch(0, "Rome");
+  client.SendBatch(1, "Paris");
+  EXPECT_EQ(ReasonOfRpc(client.ReadLast(1).error()), "CREDITS_EXCEEDED");
+  release.Notify();
+  EXPECT_EQ(client.ReadLast(0).stage(), v1::LIVE);
+  client.SendBatch(1, "Paris");
+  EXPECT_EQ(client.ReadLast(1).stage(), v1::LIVE);
+}
+
+}  // namespace
+}  // namespace amend

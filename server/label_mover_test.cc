@@ -1,0 +1,133 @@
+#include "server/label_mover.h"
+
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/errors.h"
+#include "storage/testing/in_memory_revision_store.h"
+
+namespace amend {
+namespace {
+
+using testing::HasSubstr;
+
+class LabelMoverTest : public testing::Test {
+ protected:
+  // Revisions 1 and 3 are validated, 2 is rejected; 3 has parent 1.
+  LabelMoverTest() {
+    AddRevision(1, 0, RevisionState::kValidated);
+    AddRevision(2, 1, RevisionState::kRejected);
+    AddRevision(3, 1, RevisionState::kValidated);
+  }
+
+  void AddRevision(int64_t number, int64_t parent, RevisionState state) {
+    StoreStep step;
+    step.revision.emplace();
+    step.revision->revision = Revision(number);
+    step.revision->parent = Revision(parent);
+    step.revision->state = state;
+    if (state == RevisionState::kValidated) step.factors.emplace();
+    ASSERT_THAT(store_.Commit(step), IsOk());
+    if (state != RevisionState::kValidated) return;
+    serving_.AddRevision(std::make_shared<const Snapshot>(Snapshot{Revision(number), nullptr}));
+  }
+  absl::StatusOr<LabelMoved> Promote(const std::string& label, int64_t revision,
+                                     std::optional<std::string> etag = std::nullopt) {
+    return mover_.Promote({label, Revision(revision), std::move(etag), "", "me"});
+  }
+  absl::StatusOr<LabelMoved> Rollback(const std::string& label, std::optional<Revision> target) {
+    return mover_.Rollback({label, target, std::nullopt, "because", "me"});
+  }
+  Revision At(const std::string& label) { return (*serving_.Resolve(label))->revision; }
+
+  InMemoryRevisionStore store_;
+  ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
+  EditObserver observer_;
+  LabelMover mover_{&store_, &serving_, &observer_, [] { return absl::FromUnixMicros(77); }};
+};
+
+TEST_F(LabelMoverTest, PromoteMovesStoreAndServingAndWritesTheAuditTrail) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved moved, Promote("live", 3));
+  EXPECT_EQ(moved.label.revision, Revision(3));
+  EXPECT_EQ(moved.label.generation, store_.GetLabel("live")->generation);
+  EXPECT_EQ(At("live"), Revision(3));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store_.ListAudit(1));
+  EXPECT_EQ(audit[0].verb, "promote");
+  EXPECT_EQ(audit[0].actor, "me");
+  EXPECT_EQ(audit[0].to, Revision(3));
+  EXPECT_EQ(audit[0].time_us, 77);
+}
+
+TEST_F(LabelMoverTest, PromoteOfAnUnknownRevisionNamesTheLatest) {
+  const auto moved = Promote("live", 9);
+  EXPECT_THAT(moved, StatusIs(absl::StatusCode::kNotFound, HasSubstr("latest is 3")));
+  EXPECT_EQ(ReasonOf(moved.status()), "REVISION_NOT_FOUND");
+}
+
+TEST_F(LabelMoverTest, PromoteOfARejectedRevisionIsRefused) {
+  const auto moved = Promote("live", 2);
+  EXPECT_THAT(moved, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("rejected")));
+  EXPECT_EQ(ReasonOf(moved.status()), "NOT_VALIDATED");
+}
+
+TEST_F(LabelMoverTest, PromoteOfARevisionThatIsNotResidentIsRefused) {
+  StoreStep step;
+  step.revision.emplace();
+  step.revision->revision = Revision(4);
+  step.revision->state = RevisionState::kValidated;
+  step.factors.emplace();
+  ASSERT_THAT(store_.Commit(step), IsOk());
+  EXPECT_EQ(ReasonOf(Promote("live", 4).status()), "NOT_RESIDENT");
+}
+
+TEST_F(LabelMoverTest, AStaleEtagIsRefusedWithBothValues) {
+  ASSERT_THAT(Promote("live", 1, "0"), IsOk());
+  const auto moved = Promote("live", 3, "0");
+  EXPECT_THAT(moved, StatusIs(absl::StatusCode::kAborted, HasSubstr("etag 1, not 0")));
+  EXPECT_EQ(At("live"), Revision(1));
+}
+
+TEST_F(LabelMoverTest, PromoteToWhereTheLabelStandsChangesNothing) {
+  ASSERT_THAT(Promote("live", 1), IsOk());
+  const int64_t writes = store_.write_count();
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved moved, Promote("live", 1));
+  EXPECT_EQ(moved.previous, Revision(1));
+  EXPECT_EQ(store_.write_count(), writes);
+}
+
+TEST_F(LabelMoverTest, PromoteMakesALabelThatDoesNotExist) {
+  ASSERT_THAT(Promote("canary", 1), IsOk());
+  EXPECT_EQ(At("canary"), Revision(1));
+  EXPECT_EQ(At("live"), kBaseRevision);
+}
+
+TEST_F(LabelMoverTest, RollbackToThePreviousRevisionGoesToTheParent) {
+  ASSERT_THAT(Promote("live", 3), IsOk());
+  ASSERT_THAT(Rollback("live", std::nullopt), IsOk());
+  EXPECT_EQ(At("live"), Revision(1));
+}
+
+TEST_F(LabelMoverTest, RollbackOnlyGoesBack) {
+  ASSERT_THAT(Promote("live", 1), IsOk());
+  EXPECT_EQ(ReasonOf(Rollback("live", Revision(3)).status()), "NOT_EARLIER");
+  EXPECT_EQ(ReasonOf(Rollback("live", Revision(1)).status()), "SAME_REVISION");
+}
+
+TEST_F(LabelMoverTest, TheUneditedModelHasNoPreviousRevision) {
+  EXPECT_EQ(ReasonOf(Rollback("live", std::nullopt).status()), "NO_PREVIOUS_REVISION");
+}
+
+TEST_F(LabelMoverTest, RollbackOfAnUnknownLabelIsNotFound) {
+  const auto moved = Rollback("canary", Revision(0));
+  EXPECT_THAT(moved, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(ReasonOf(moved.status()), "LABEL_NOT_FOUND");
+}
+
+TEST_F(LabelMoverTest, AWriteThatFailsMovesNothing) {
+  store_.SetWriteStatus(absl::UnavailableError("I/O error"));
+  EXPECT_EQ(ReasonOf(Promote("live", 1).status()), "STORE_READ_ONLY");
+  EXPECT_EQ(At("live"), kBaseRevision);
+}
+
+}  // namespace
+}  // namespace amend

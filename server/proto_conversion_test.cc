@@ -1,0 +1,125 @@
+#include "server/proto_conversion.h"
+
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+using testing::ElementsAre;
+
+LedgerEntry Entry(BatchState state) {
+  LedgerEntry entry;
+  entry.key = {"s", 3};
+  entry.edits.resize(2);
+  entry.edits[1].client_edit_id = "second";
+  entry.state = state;
+  return entry;
+}
+
+TEST(ProtoConversionTest, AnEditSurvivesTheWayThereAndBack) {
+  Edit edit;
+  edit.prompt = "The capital of Italy is";
+  edit.subject = "Italy";
+  edit.target_new = "Rome";
+  edit.paraphrases = {"Italy's capital is", "In Italy"};
+  edit.probes = {{"The capital of France is", "Paris"}};
+  edit.client_edit_id = "id";
+  v1::EditBatch batch;
+  *batch.add_edits() = ToProto(edit);
+  EXPECT_THAT(EditsFromProto(batch), ElementsAre(edit));
+}
+
+TEST(ProtoConversionTest, UnsetThresholdsComeFromTheServer) {
+  v1::GateThresholds thresholds;
+  thresholds.set_generality(0);
+  const GateThresholds result = ThresholdsFromProto(thresholds, {0.9, 0.8, 0.7});
+  EXPECT_EQ(result.reliability, 0.9);
+  EXPECT_EQ(result.generality, 0);
+  EXPECT_EQ(result.locality, 0.7);
+}
+
+TEST(ProtoConversionTest, PromotionIsWhenValidatedUnlessStageOnlyIsAskedFor) {
+  EXPECT_EQ(PromotionFromProto(v1::PROMOTION_UNSPECIFIED), PromotionPolicy::kWhenValidated);
+  EXPECT_EQ(PromotionFromProto(v1::PROMOTE_WHEN_VALIDATED), PromotionPolicy::kWhenValidated);
+  EXPECT_EQ(PromotionFromProto(v1::STAGE_ONLY), PromotionPolicy::kStageOnly);
+}
+
+TEST(ProtoConversionTest, EveryLedgerStateHasItsStage) {
+  EXPECT_EQ(StatusOf(Entry(BatchState::kDurable)).stage(), v1::DURABLE);
+  EXPECT_EQ(StatusOf(Entry(BatchState::kFailed)).stage(), v1::FAILED);
+  EXPECT_EQ(StatusOf(Entry(BatchState::kRejected)).stage(), v1::REJECTED);
+  EXPECT_EQ(StatusOf(Entry(BatchState::kValidated)).stage(), v1::VALIDATED);
+  EXPECT_EQ(StatusOf(Entry(BatchState::kLive)).stage(), v1::LIVE);
+}
+
+TEST(ProtoConversionTest, ARecordedFailureKeepsCodeReasonAndFields) {
+  LedgerEntry entry = Entry(BatchState::kFailed);
+  entry.error_code = absl::StatusCode::kInvalidArgument;
+  entry.error_message = "malformed";
+  entry.error_reason = "EDIT_INVALID";
+  entry.verdicts.resize(1);
+  entry.verdicts[0].index = 1;
+  entry.verdicts[0].violation_field = "batch.edits[1].subject";
+  entry.verdicts[0].violation_description = "is empty";
+  const v1::EditBatchStatus status = StatusOf(entry);
+  EXPECT_EQ(status.error().code(), 3);
+  google::rpc::ErrorInfo info;
+  google::rpc::BadRequest bad;
+  for (const auto& detail : status.error().details()) {
+    detail.UnpackTo(&info);
+    detail.UnpackTo(&bad);
+  }
+  EXPECT_EQ(info.reason(), "EDIT_INVALID");
+  ASSERT_EQ(bad.field_violations_size(), 1);
+  EXPECT_EQ(bad.field_violations(0).field(), "batch.edits[1].subject");
+  ASSERT_EQ(status.edit_results_size(), 1);
+  EXPECT_EQ(status.edit_results(0).client_edit_id(), "second");
+  EXPECT_EQ(status.edit_results(0).violation().description(), "is empty");
+}
+
+TEST(ProtoConversionTest, ScoresThatWereNotMeasuredStayUnset) {
+  EditVerdict verdict;
+  verdict.scores.reliability = 0;
+  const v1::EditResult result = ToProto(verdict, "");
+  EXPECT_TRUE(result.has_reliability());
+  EXPECT_FALSE(result.has_generality());
+}
+
+TEST(ProtoConversionTest, ARevisionKeepsItsTimeToTheMicrosecond) {
+  RevisionRecord record;
+  record.revision = Revision(4);
+  record.parent = Revision(2);
+  record.state = RevisionState::kRejected;
+  record.create_time_us = 1700000000123456;
+  const v1::Revision revision = ToProto(record);
+  EXPECT_EQ(revision.parent(), 2);
+  EXPECT_EQ(revision.state(), v1::Revision::REJECTED);
+  EXPECT_EQ(revision.create_time().seconds(), 1700000000);
+  EXPECT_EQ(revision.create_time().nanos(), 123456000);
+}
+
+TEST(ProtoConversionTest, TheGenerationOfALabelIsItsEtag) {
+  const v1::Label label = ToProto(LabelRecord{"live", Revision(9), 17});
+  EXPECT_EQ(label.name(), "live");
+  EXPECT_EQ(label.revision(), 9);
+  EXPECT_EQ(label.etag(), "17");
+}
+
+TEST(ProtoConversionTest, TerminalStagesAndErrorsAreTheLast) {
+  EXPECT_FALSE(IsLast(StatusAt({"s", 0}, 1, v1::DURABLE)));
+  EXPECT_FALSE(IsLast(StatusAt({"s", 0}, 1, v1::STAGED)));
+  EXPECT_TRUE(IsLast(StatusAt({"s", 0}, 1, v1::LIVE)));
+  EXPECT_TRUE(IsLast(NotTaken({"s", 0}, 1, absl::OutOfRangeError("gap"))));
+}
+
+TEST(ProtoConversionTest, AWantedStageIsReachedByItselfAndByWhatComesLater) {
+  EXPECT_FALSE(Reached(StatusAt({"s", 0}, 1, v1::ACCEPTED), v1::DURABLE));
+  EXPECT_TRUE(Reached(StatusAt({"s", 0}, 1, v1::SOLVING), v1::DURABLE));
+  EXPECT_FALSE(Reached(StatusAt({"s", 0}, 1, v1::STAGED), v1::BATCH_STAGE_UNSPECIFIED));
+  EXPECT_TRUE(Reached(StatusAt({"s", 0}, 1, v1::FAILED), v1::LIVE));
+}
+
+}  // namespace
+}  // namespace amend

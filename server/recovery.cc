@@ -1,0 +1,82 @@
+#include "server/recovery.h"
+
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/errors.h"
+#include "server/revision_line.h"
+
+namespace amend {
+namespace {
+
+// Makes one revision serve again, on top of its parent.
+absl::Status Load(const RevisionStore& store, const RevisionRecord& record, bool on_live_line,
+                  EditEngine& engine, ServingModel& serving) {
+  AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> parent,
+                         serving.Resolve(record.parent));
+  AMEND_ASSIGN_OR_RETURN(const RevisionFactors factors, store.ReadFactors(record.revision));
+  AMEND_ASSIGN_OR_RETURN(std::shared_ptr<const HookStack> hooks,
+                         engine.Extend(parent->hooks, record.revision, factors));
+  if (on_live_line) AMEND_RETURN_IF_ERROR(engine.AppendToLine(record.revision, factors));
+  serving.AddRevision(
+      std::make_shared<const Snapshot>(Snapshot{record.revision, std::move(hooks)}));
+  return absl::OkStatus();
+}
+
+absl::Status OnLiveLine(Revision revision, Revision live, const absl::Status& status) {
+  const absl::Status error = FromStore(status);
+  return WithReason(
+      absl::Status(error.code(),
+                   absl::StrCat("revision ", revision.value(), ", which live revision ",
+                                live.value(), " is made of, cannot be read: ", error.message())),
+      ReasonOf(error).empty() ? "RECOVERY_FAILED" : ReasonOf(error));
+}
+
+absl::Status LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
+                           EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
+  engine.ResetLine();
+  const Revision latest = store.LatestRevision();
+  for (Revision revision(1); revision <= latest; revision = revision.Next()) {
+    const bool on_live_line = live_line.count(revision) > 0;
+    const absl::StatusOr<RevisionRecord> record = store.GetRevision(revision);
+    absl::Status status = record.status();
+    if (record.ok()) {
+      if (record->state != RevisionState::kValidated) continue;
+      status = Load(store, *record, on_live_line, engine, serving);
+    }
+    if (status.ok()) {
+      ++report.revisions;
+    } else if (on_live_line) {
+      return OnLiveLine(revision, report.live, status);
+    } else {
+      report.skipped.push_back(absl::StrCat("revision ", revision.value(), ": ", status.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RecoveryReport> RecoverServing(const RevisionStore& store, EditEngine& engine,
+                                              ServingModel& serving) {
+  RecoveryReport report;
+  AMEND_ASSIGN_OR_RETURN(const LabelRecord live, store.GetLabel(kLiveLabel));
+  report.live = live.revision;
+  AMEND_ASSIGN_OR_RETURN(const std::vector<Revision> line, LineOf(store, live.revision));
+  AMEND_RETURN_IF_ERROR(
+      LoadRevisions(store, std::set<Revision>(line.begin(), line.end()), engine, serving, report));
+  AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store.ListLabels());
+  for (const LabelRecord& label : labels) {
+    const absl::Status moved = serving.MoveLabel(label.name, label.revision);
+    if (!moved.ok()) {
+      report.skipped.push_back(absl::StrCat("label \"", label.name, "\": ", moved.message()));
+    }
+  }
+  AMEND_ASSIGN_OR_RETURN(report.pending, store.PendingBatches());
+  return report;
+}
+
+}  // namespace amend

@@ -1,0 +1,94 @@
+#include "server/recovery.h"
+
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/errors.h"
+#include "server/testing/fake_edit_engine.h"
+#include "storage/testing/in_memory_revision_store.h"
+
+namespace amend {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Revisions: 1 (on 0), 2 (on 1), 3 (on 1), 4 (on 3), 5 rejected; live is 2.
+class RecoveryTest : public testing::Test {
+ protected:
+  RecoveryTest() {
+    for (const int64_t parent : {0, 1, 1, 3}) Add(parent, RevisionState::kValidated);
+    Add(4, RevisionState::kRejected);
+    Move("live", 2);
+  }
+  void Add(int64_t parent, RevisionState state) {
+    StoreStep step;
+    step.revision.emplace();
+    step.revision->revision = store_.LatestRevision().Next();
+    step.revision->parent = Revision(parent);
+    step.revision->state = state;
+    if (state == RevisionState::kValidated) step.factors.emplace();
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
+  void Move(const std::string& label, int64_t to) {
+    StoreStep step;
+    step.label = LabelMove{label, Revision(to), std::nullopt};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
+  absl::StatusOr<RecoveryReport> Recover() { return RecoverServing(store_, engine_, serving_); }
+
+  InMemoryRevisionStore store_;
+  FakeEditEngine engine_;
+  ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
+};
+
+TEST_F(RecoveryTest, EveryValidatedRevisionServesAgainAndLabelsStandWhereTheyStood) {
+  Move("canary", 4);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  EXPECT_EQ(report.revisions, 4);
+  EXPECT_EQ(report.live, Revision(2));
+  EXPECT_THAT(report.skipped, IsEmpty());
+  for (const int64_t revision : {1, 2, 3, 4})
+    EXPECT_THAT(serving_.Resolve(Revision(revision)), IsOk());
+  EXPECT_FALSE(serving_.Resolve(Revision(5)).ok());
+  EXPECT_EQ((*serving_.Resolve("live"))->revision, Revision(2));
+  EXPECT_EQ((*serving_.Resolve("canary"))->revision, Revision(4));
+}
+
+TEST_F(RecoveryTest, TheEnginesLineIsTheLiveOne) {
+  ASSERT_THAT(Recover(), IsOk());
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2)));
+}
+
+TEST_F(RecoveryTest, DamageOnTheLiveLineStopsTheStartAndIsNamed) {
+  store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("factors/1/0/u is damaged"));
+  const auto report = Recover();
+  EXPECT_THAT(report, StatusIs(absl::StatusCode::kDataLoss, HasSubstr("revision 1")));
+  EXPECT_EQ(ReasonOf(report.status()), "DIGEST_MISMATCH");
+}
+
+TEST_F(RecoveryTest, DamageElsewhereSkipsTheRevisionAndWhatStandsOnIt) {
+  Move("canary", 4);
+  store_.SetReadFactorsStatus(Revision(3), absl::DataLossError("factors/3/0/u is damaged"));
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  EXPECT_EQ(report.revisions, 2);
+  EXPECT_THAT(report.skipped, ElementsAre(HasSubstr("revision 3"), HasSubstr("revision 4"),
+                                          HasSubstr("\"canary\"")));
+  EXPECT_EQ((*serving_.Resolve("live"))->revision, Revision(2));
+}
+
+TEST_F(RecoveryTest, BatchesThatWereNotSolvedComeInOrderOfArrival) {
+  for (const char* session : {"b", "a"}) {
+    LedgerEntry entry;
+    entry.key = {session, 0};
+    ASSERT_THAT(store_.AppendLedger(entry), IsOk());
+  }
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  ASSERT_EQ(report.pending.size(), 2u);
+  EXPECT_EQ(report.pending[0].key.session, "b");
+  EXPECT_EQ(report.pending[1].key.session, "a");
+}
+
+}  // namespace
+}  // namespace amend

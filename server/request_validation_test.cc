@@ -1,0 +1,158 @@
+#include "server/request_validation.h"
+
+#include <limits>
+
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/errors.h"
+
+namespace amend {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+
+v1::StreamEditsRequest::Start StartOf(const std::string& session) {
+  v1::StreamEditsRequest::Start start;
+  start.set_session(session);
+  return start;
+}
+
+std::vector<EditViolation> NoViolations(absl::Span<const Edit>) { return {}; }
+
+TEST(ValidateStartTest, TakesTheWholeAlphabetUpTo128Characters) {
+  EXPECT_THAT(ValidateStart(StartOf("aZ09._:-")), IsOk());
+  EXPECT_THAT(ValidateStart(StartOf(std::string(128, 'x'))), IsOk());
+}
+
+TEST(ValidateStartTest, NamesTheLengthOfASessionThatIsTooLong) {
+  EXPECT_THAT(ValidateStart(StartOf(std::string(129, 'x'))),
+              StatusIs(kInvalid, AllOf(HasSubstr("129"), HasSubstr("128"))));
+}
+
+TEST(ValidateStartTest, TurnsDownEmptySessionsAndOtherCharacters) {
+  EXPECT_THAT(ValidateStart(StartOf("")), StatusIs(kInvalid, HasSubstr("empty")));
+  for (const std::string session : {"a b", "a/b", "a\n", "\xc3\xa4"}) {
+    EXPECT_THAT(ValidateStart(StartOf(session)), StatusIs(kInvalid)) << session;
+  }
+}
+
+TEST(ValidateStartTest, KeepsUnarySessionsForSubmit) {
+  EXPECT_THAT(ValidateStart(StartOf("unary:a")), StatusIs(kInvalid, HasSubstr("reserved")));
+}
+
+TEST(ValidateStartTest, ThresholdsLieBetweenZeroAndOne) {
+  for (const double value : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN(),
+                             std::numeric_limits<double>::infinity()}) {
+    v1::StreamEditsRequest::Start start = StartOf("s");
+    start.mutable_thresholds()->set_locality(value);
+    EXPECT_THAT(ValidateStart(start), StatusIs(kInvalid, HasSubstr("thresholds.locality")));
+  }
+  v1::StreamEditsRequest::Start start = StartOf("s");
+  start.mutable_thresholds()->set_locality(1);
+  start.mutable_thresholds()->set_reliability(0);
+  EXPECT_THAT(ValidateStart(start), IsOk());
+}
+
+TEST(ValidateStartTest, TurnsDownAPromotionItDoesNotKnow) {
+  v1::StreamEditsRequest::Start start = StartOf("s");
+  start.set_promotion(static_cast<v1::Promotion>(9));
+  EXPECT_THAT(ValidateStart(start), StatusIs(kInvalid, HasSubstr("9")));
+}
+
+TEST(ValidateSubmitTest, TheRequestIdMayBeLeftOut) {
+  v1::SubmitEditBatchRequest request;
+  EXPECT_THAT(ValidateSubmit(request), IsOk());
+  request.set_request_id("a b");
+  EXPECT_THAT(ValidateSubmit(request), StatusIs(kInvalid, HasSubstr("request_id")));
+}
+
+TEST(ValidateSubmitTest, NobodyWaitsForAcceptedOnly) {
+  v1::SubmitEditBatchRequest request;
+  request.set_wait_for(v1::ACCEPTED);
+  EXPECT_THAT(ValidateSubmit(request), StatusIs(kInvalid, HasSubstr("wait_for")));
+  request.set_wait_for(v1::DURABLE);
+  EXPECT_THAT(ValidateSubmit(request), IsOk());
+}
+
+TEST(ValidateGetBatchTest, TakesUnarySessionsAndNoNegativeOffsets) {
+  v1::GetEditBatchRequest request;
+  request.set_session("unary:" + std::string(128, 'x'));
+  EXPECT_THAT(ValidateGetBatch(request), IsOk());
+  request.set_offset(-1);
+  EXPECT_THAT(ValidateGetBatch(request), StatusIs(kInvalid, HasSubstr("-1")));
+}
+
+TEST(ValidatePromoteTest, TurnsDownNegativeRevisionsAndOddLabels) {
+  v1::PromoteRequest request;
+  EXPECT_THAT(ValidatePromote(request), IsOk());
+  request.set_revision(-2);
+  EXPECT_THAT(ValidatePromote(request), StatusIs(kInvalid, HasSubstr("-2")));
+  request.set_revision(2);
+  request.set_label("a b");
+  EXPECT_THAT(ValidatePromote(request), StatusIs(kInvalid, HasSubstr("label")));
+}
+
+TEST(ValidateRollbackTest, NeedsAReasonAndATarget) {
+  v1::RollbackRequest request;
+  request.set_revision(0);
+  EXPECT_THAT(ValidateRollback(request), StatusIs(kInvalid, HasSubstr("reason")));
+  request.set_reason("because");
+  EXPECT_THAT(ValidateRollback(request), IsOk());
+  request.clear_target();
+  EXPECT_THAT(ValidateRollback(request), StatusIs(kInvalid, HasSubstr("target")));
+  request.set_previous(true);
+  EXPECT_THAT(ValidateRollback(request), IsOk());
+}
+
+TEST(PageSizeTest, ZeroIsFiftyAndTheMostIsAThousand) {
+  EXPECT_EQ(PageSize(0).value(), 50);
+  EXPECT_EQ(PageSize(7).value(), 7);
+  EXPECT_EQ(PageSize(5000).value(), 1000);
+  EXPECT_THAT(PageSize(-1), StatusIs(kInvalid));
+}
+
+TEST(PageTokenTest, ComesBackAsItWasAndNothingElseIsTaken) {
+  EXPECT_EQ(ParsePageToken(PageToken(42), 0).value(), 42);
+  EXPECT_EQ(ParsePageToken("", 7).value(), 7);
+  for (const char* token : {"x", "-1", " 1", "01", "99999999999999999999"}) {
+    EXPECT_THAT(ParsePageToken(token, 0), StatusIs(kInvalid)) << token;
+  }
+}
+
+TEST(CheckBatchTest, ABatchHasAtLeastOneEditAndNotTooMany) {
+  const std::vector<Edit> edits(3);
+  EXPECT_THAT(CheckBatch(edits, 3, NoViolations), IsEmpty());
+  const auto empty = CheckBatch({}, 3, NoViolations);
+  ASSERT_EQ(empty.size(), 1u);
+  EXPECT_EQ(empty[0].field, "batch.edits");
+  const auto many = CheckBatch(edits, 2, NoViolations);
+  ASSERT_EQ(many.size(), 1u);
+  EXPECT_EQ(many[0].description, "has 3 edits, at most 2");
+}
+
+TEST(CheckBatchTest, FieldPathsBeginAtTheBatch) {
+  const std::vector<Edit> edits(4);
+  const auto violations = CheckBatch(edits, 10, [](absl::Span<const Edit>) {
+    return std::vector<EditViolation>{{3, "subject", "is not in the prompt"}};
+  });
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].field, "batch.edits[3].subject");
+  EXPECT_EQ(violations[0].index, 3);
+}
+
+TEST(BatchErrorTest, NamesTheFirstViolationsAndCountsTheRest) {
+  std::vector<BatchViolation> violations;
+  for (int i = 0; i < 5; ++i) violations.push_back({i, "f" + std::to_string(i), "is bad"});
+  const absl::Status status = BatchError(violations, 6);
+  EXPECT_EQ(ReasonOf(status), "EDIT_INVALID");
+  EXPECT_EQ(status.message(),
+            "a batch of 6 edits is malformed: f0 is bad; f1 is bad; f2 is bad; and 2 more");
+}
+
+}  // namespace
+}  // namespace amend

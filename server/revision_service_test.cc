@@ -1,0 +1,192 @@
+#include "server/revision_service.h"
+
+#include <atomic>
+#include <thread>
+
+#include "core/base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/testing/edit_server.h"
+
+namespace amend {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class RevisionServiceTest : public testing::Test {
+ protected:
+  RevisionServiceTest() { s_.Start(); }
+
+  grpc::Status Promote(const v1::PromoteRequest& request, v1::PromoteResponse* response) {
+    grpc::ClientContext context;
+    return s_.revisions->Promote(&context, request, response);
+  }
+  grpc::Status PromoteTo(int64_t revision) {
+    v1::PromoteRequest request;
+    request.set_revision(revision);
+    v1::PromoteResponse response;
+    return Promote(request, &response);
+  }
+  grpc::Status Rollback(const v1::RollbackRequest& request) {
+    grpc::ClientContext context;
+    return s_.revisions->Rollback(&context, request, &rolled_back_);
+  }
+  v1::RollbackRequest RollbackRequest(int64_t revision) {
+    v1::RollbackRequest request;
+    request.set_revision(revision);
+    request.set_reason("because");
+    return request;
+  }
+  grpc::Status Get(int64_t revision, v1::Revision* response) {
+    grpc::ClientContext context;
+    v1::GetRevisionRequest request;
+    request.set_revision(revision);
+    return s_.revisions->GetRevision(&context, request, response);
+  }
+
+  EditServer s_;
+  v1::RollbackResponse rolled_back_;
+};
+
+TEST_F(RevisionServiceTest, GetRevisionShowsEditsVerdictsAndLabels) {
+  s_.Run("s", 0, "Rome");
+  v1::Revision revision;
+  ASSERT_TRUE(Get(1, &revision).ok());
+  EXPECT_EQ(revision.state(), v1::Revision::VALIDATED);
+  EXPECT_EQ(revision.session(), "s");
+  ASSERT_EQ(revision.edits_size(), 1);
+  EXPECT_EQ(revision.edits(0).target_new(), "Rome");
+  EXPECT_TRUE(revision.edit_results(0).passed());
+  EXPECT_THAT(revision.labels(), ElementsAre("live"));
+  EXPECT_EQ(revision.layer_norms(0).update_norm_ratio(), 0.25);
+}
+
+TEST_F(RevisionServiceTest, RevisionZeroIsTheUneditedModel) {
+  v1::Revision revision;
+  ASSERT_TRUE(Get(0, &revision).ok());
+  EXPECT_EQ(revision.state(), v1::Revision::VALIDATED);
+  EXPECT_EQ(revision.edit_count(), 0);
+  EXPECT_THAT(revision.labels(), ElementsAre("live"));
+}
+
+TEST_F(RevisionServiceTest, AnUnknownRevisionIsNotFound) {
+  v1::Revision revision;
+  const grpc::Status status = Get(9, &revision);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ReasonOfRpc(status), "REVISION_NOT_FOUND");
+}
+
+TEST_F(RevisionServiceTest, ListRevisionsIsNewestFirstPageByPage) {
+  for (int i = 0; i < 3; ++i) s_.Run("s", i, "Rome");
+  v1::ListRevisionsRequest request;
+  request.set_page_size(2);
+  v1::ListRevisionsResponse first, second;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(s_.revisions->ListRevisions(&context, request, &first).ok());
+  }
+  ASSERT_EQ(first.revisions_size(), 2);
+  EXPECT_EQ(first.revisions(0).revision(), 3);
+  EXPECT_EQ(first.revisions(1).revision(), 2);
+  EXPECT_EQ(first.live().revision(), 3);
+  EXPECT_EQ(first.live().etag(), "3");
+  request.set_page_token(first.next_page_token());
+  grpc::ClientContext context;
+  ASSERT_TRUE(s_.revisions->ListRevisions(&context, request, &second).ok());
+  ASSERT_EQ(second.revisions_size(), 1);
+  EXPECT_EQ(second.revisions(0).revision(), 1);
+  EXPECT_EQ(second.next_page_token(), "");
+}
+
+TEST_F(RevisionServiceTest, APageTokenThatWasNotGivenOutIsInvalid) {
+  grpc::ClientContext context;
+  v1::ListRevisionsRequest request;
+  request.set_page_token("x");
+  v1::ListRevisionsResponse response;
+  EXPECT_EQ(s_.revisions->ListRevisions(&context, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(RevisionServiceTest, ARejectedRevisionCannotBePromoted) {
+  s_.Run("s", 0, "bad");
+  const grpc::Status status = PromoteTo(1);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ReasonOfRpc(status), "NOT_VALIDATED");
+  EXPECT_EQ(s_.Live(), kBaseRevision);
+}
+
+TEST_F(RevisionServiceTest, OfManyPromotionsAtOnceWithOneEtagExactlyOneWins) {
+  for (int i = 0; i < 4; ++i) s_.Run("s", i, "Rome", PromotionPolicy::kStageOnly);
+  std::atomic<int> won{0}, lost{0};
+  std::vector<std::thread> clients;
+  for (int i = 1; i <= 4; ++i) {
+    clients.emplace_back([&, i] {
+      v1::PromoteRequest request;
+      request.set_revision(i);
+      request.set_etag("0");
+      v1::PromoteResponse response;
+      const grpc::Status status = Promote(request, &response);
+      if (status.ok()) {
+        ++won;
+        EXPECT_EQ(response.label().revision(), i);
+      } else {
+        ++lost;
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+        EXPECT_EQ(ReasonOfRpc(status), "LIVE_CHANGED");
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(won, 1);
+  EXPECT_EQ(lost, 3);
+}
+
+TEST_F(RevisionServiceTest, RollbackGoesBackAndKeepsTheReason) {
+  s_.Run("s", 0, "Rome");
+  s_.Run("s", 1, "Paris");
+  ASSERT_TRUE(Rollback(RollbackRequest(0)).ok());
+  EXPECT_EQ(rolled_back_.previous_revision(), 2);
+  EXPECT_EQ(rolled_back_.label().revision(), 0);
+  EXPECT_EQ(s_.Live(), kBaseRevision);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, s_.store.ListAudit(1));
+  EXPECT_EQ(audit[0].verb, "rollback");
+  EXPECT_EQ(audit[0].reason, "because");
+  EXPECT_NE(audit[0].actor, "");
+}
+
+TEST_F(RevisionServiceTest, RollbackToPreviousGoesToTheParent) {
+  s_.Run("s", 0, "Rome");
+  s_.Run("s", 1, "bad");
+  s_.Run("s", 2, "Paris");
+  v1::RollbackRequest request;
+  request.set_previous(true);
+  request.set_reason("because");
+  ASSERT_TRUE(Rollback(request).ok());
+  EXPECT_EQ(rolled_back_.label().revision(), 1);
+}
+
+TEST_F(RevisionServiceTest, RollbackNeedsAReason) {
+  v1::RollbackRequest request;
+  request.set_revision(0);
+  const grpc::Status status = Rollback(request);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("reason"));
+}
+
+TEST_F(RevisionServiceTest, RollbackToWhereTheLabelStandsIsRefused) {
+  s_.Run("s", 0, "Rome");
+  const grpc::Status status = Rollback(RollbackRequest(1));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ReasonOfRpc(status), "SAME_REVISION");
+}
+
+TEST_F(RevisionServiceTest, AVerbIsAnsweredWhenTheServerStopsBeforeItsTurn) {
+  s_.coordinator->Stop();
+  const grpc::Status status = PromoteTo(0);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonOfRpc(status), "DRAINING");
+}
+
+}  // namespace
+}  // namespace amend

@@ -1,0 +1,117 @@
+#ifndef AMEND_SERVER_TESTING_FAKE_EDIT_ENGINE_H_
+#define AMEND_SERVER_TESTING_FAKE_EDIT_ENGINE_H_
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/edit_engine.h"
+
+namespace amend {
+
+// An engine without a model: hooks are null and factors are 1 x 1. What becomes of a batch is
+// written in the target_new of its edits: "diverge" cannot be solved, "bad" has reliability 0.1,
+// "nan" a loss that is not finite; everything else is perfect. Owned by the coordinator thread; the
+// accessors are thread-safe.
+class FakeEditEngine : public EditEngine {
+ public:
+  static constexpr int kSteps = 3;
+
+  // Called before each step of each solve, on the coordinator thread. Set before the coordinator
+  // starts.
+  std::function<void(int step)> on_step;
+  // Called when the gate begins. Likewise.
+  std::function<void()> on_gate;
+
+  // The line's head at the beginning of each solve so far.
+  std::vector<Revision> solved_on() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return solved_on_;
+  }
+  // The revisions that were appended to the line since it was last reset.
+  std::vector<Revision> line() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return line_;
+  }
+
+  Revision line_head() const override {
+    absl::MutexLock lock(&mutex_);
+    return line_.empty() ? kBaseRevision : line_.back();
+  }
+  void ResetLine() override {
+    absl::MutexLock lock(&mutex_);
+    line_.clear();
+  }
+  absl::Status AppendToLine(Revision revision, const RevisionFactors& /*factors*/) override {
+    absl::MutexLock lock(&mutex_);
+    line_.push_back(revision);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>& /*parent*/,
+                                      Revision /*candidate*/, absl::Span<const Edit> edits,
+                                      const BatchEditor::Callbacks& callbacks) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      solved_on_.push_back(line_.empty() ? kBaseRevision : line_.back());
+    }
+    for (int step = 0; step < kSteps; ++step) {
+      if (on_step) on_step(step);
+      callbacks.progress(SolvePhase::kTargetValues, step + 1, kSteps);
+      if (callbacks.cancelled()) return absl::CancelledError("told to stop");
+    }
+    BatchSolution solution;
+    for (const Edit& edit : edits) {
+      if (edit.target_new == "diverge") return absl::AbortedError("not finite");
+      const double loss =
+          edit.target_new == "nan" ? std::numeric_limits<double>::quiet_NaN() : 0.01;
+      solution.targets.push_back({loss, kSteps});
+    }
+    solution.factors.layers.resize(1);
+    LayerFactors& layer = solution.factors.layers[0];
+    layer.u = layer.v = layer.keys = {1, 1, {1}};
+    layer.activations = {1};
+    return solution;
+  }
+
+  absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
+      const std::shared_ptr<const HookStack>& /*parent*/, Revision /*revision*/,
+      const RevisionFactors& /*factors*/) override {
+    return std::shared_ptr<const HookStack>();
+  }
+
+  absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& /*before*/,
+                                  const std::shared_ptr<const HookStack>& /*after*/,
+                                  absl::Span<const Edit> edits,
+                                  absl::Span<const TargetReport> targets,
+                                  const GateThresholds& thresholds) override {
+    if (on_gate) on_gate();
+    std::vector<EditScores> scores;
+    double sum = 0;
+    for (const Edit& edit : edits) {
+      scores.emplace_back();
+      scores.back().reliability = edit.target_new == "bad" ? 0.1 : 1.0;
+      sum += *scores.back().reliability;
+    }
+    EditScores means;
+    means.reliability = sum / static_cast<double>(edits.size());
+    return JudgeScores(means, scores, targets, thresholds, /*enforced=*/true);
+  }
+
+  std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& /*hooks*/) override {
+    return {LayerNorm{LayerIndex(0), 0.25}};
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::vector<Revision> solved_on_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Revision> line_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_TESTING_FAKE_EDIT_ENGINE_H_
