@@ -110,7 +110,7 @@ EditReport::EditReport(const CommandContext& context, const std::vector<v1::Edit
       batches_(batches),
       promotion_(promotion),
       reported_(batches.size(), false),
-      stages_(batches.size(), v1::BATCH_STAGE_UNSPECIFIED) {
+      stages_(batches.size()) {
   int first = 0;
   for (const v1::EditBatch& batch : batches) {
     first_edit_.push_back(first);
@@ -129,6 +129,7 @@ bool EditReport::IsDone(const v1::EditBatchStatus& batch) const {
 
 void EditReport::OnBatch(const v1::EditBatchStatus& batch) {
   const bool done = IsDone(batch) && !reported_[batch.offset()];
+  const auto stage = std::make_pair(batch.stage(), batch.progress().phase());
   if (context_.json) {
     PrintObject(batch, done);
   } else if (done) {
@@ -137,10 +138,10 @@ void EditReport::OnBatch(const v1::EditBatchStatus& batch) {
     PrintVerdicts(batch);
   } else if (context_.terminal) {
     DrawBar(batch);
-  } else if (stages_[batch.offset()] != batch.stage()) {
+  } else if (stages_[batch.offset()] != stage) {
     PrintStage(batch);
   }
-  stages_[batch.offset()] = batch.stage();
+  stages_[batch.offset()] = stage;
   if (done) {
     reported_[batch.offset()] = true;
     edits_done_ += batches_[batch.offset()].edits_size();

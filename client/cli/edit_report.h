@@ -2,6 +2,7 @@
 #define AMEND_CLIENT_CLI_EDIT_REPORT_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "amend/v1/edit.pb.h"
@@ -11,7 +12,8 @@
 namespace amend::client {
 
 // Prints how batches come along and what became of each edit: redrawn progress on a terminal, a
-// line per stage otherwise, objects with --json. Not thread-safe; owned by the command's thread.
+// line per stage and phase otherwise, objects with --json. Not thread-safe; owned by the command's
+// thread.
 class EditReport : public EditStreamObserver {
  public:
   // `batches` and what `context` names outlive the report.
@@ -41,7 +43,8 @@ class EditReport : public EditStreamObserver {
   // Position in the file of each batch's first edit.
   std::vector<int> first_edit_;
   std::vector<bool> reported_;
-  std::vector<amend::v1::BatchStage> stages_;
+  // The last printed stage of each batch, and what of it was at work.
+  std::vector<std::pair<amend::v1::BatchStage, amend::v1::SolveProgress::Phase>> stages_;
   int edits_done_ = 0;
   bool header_printed_ = false;
   bool line_drawn_ = false;

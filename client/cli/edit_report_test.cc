@@ -63,14 +63,20 @@ TEST(EditReportTest, AGoodEditOfARejectedBatchIsToldApart) {
   EXPECT_EQ(Verdict(status, 0), "passed, but its batch was rejected");
 }
 
-TEST(EditReportTest, AStageIsPrintedOnce) {
+TEST(EditReportTest, EachPhaseOfAStageIsPrintedOnce) {
   Console console;
   EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
   v1::EditBatchStatus status = Status(v1::SOLVING);
-  report.OnBatch(status);
-  status.mutable_progress()->set_done(3);
-  report.OnBatch(status);
-  EXPECT_EQ(console.out.str(), "batch 0: solving\n");
+  status.mutable_progress()->set_total(9);
+  for (const auto phase : {v1::SolveProgress::TARGET_VALUES, v1::SolveProgress::LAYER_UPDATES}) {
+    status.mutable_progress()->set_phase(phase);
+    for (const int done : {1, 2, 3}) {
+      status.mutable_progress()->set_done(done);
+      report.OnBatch(status);
+    }
+  }
+  EXPECT_EQ(console.out.str(),
+            "batch 0: solving: target values 1/9\nbatch 0: solving: layer updates 1/9\n");
 }
 
 TEST(EditReportTest, ATerminalsLineIsRedrawnAndTakenAway) {

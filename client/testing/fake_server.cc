@@ -450,16 +450,16 @@ grpc::Status FakeServer::ListRevisions(grpc::ServerContext*,
                                        const v1::ListRevisionsRequest* request,
                                        v1::ListRevisionsResponse* response) {
   absl::MutexLock lock(&mutex_);
-  // Two a page, so that clients have to turn it.
+  // Two a page, so that clients have to turn it. Revision 0 is implied and not listed.
   size_t end = revisions_.size();
   if (!request->page_token().empty()) end = std::stoul(request->page_token());
-  for (int i = 0; i < 2 && end > 0; ++i) {
+  for (int i = 0; i < 2 && end > 1; ++i) {
     v1::Revision* revision = response->add_revisions();
     *revision = revisions_[--end];
     revision->clear_edits();
     if (revision->revision() == live_) revision->add_labels("live");
   }
-  if (end > 0) response->set_next_page_token(absl::StrCat(end));
+  if (end > 1) response->set_next_page_token(absl::StrCat(end));
   FillLabel(response->mutable_live());
   return grpc::Status::OK;
 }
