@@ -1,11 +1,15 @@
 #include "server/rpc_metrics.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/descriptor.h"
 
 namespace amend {
 namespace {
@@ -27,16 +31,23 @@ absl::string_view TypeName(ServerRpcInfo::Type type) {
   return "unknown";
 }
 
+bool IsKnownMethod(const std::string& full_name) {
+  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(full_name) != nullptr;
+}
+
 // One RPC. gRPC calls it from one thread at a time and deletes it at the end.
 class RpcMetricsInterceptor final : public grpc::experimental::Interceptor {
  public:
   RpcMetricsInterceptor(Metrics* metrics, const ServerRpcInfo& info)
       : metrics_(metrics), type_(TypeName(info.type())), start_(absl::Now()) {
     // "/amend.v1.GenerationService/Generate"
-    const absl::string_view path = absl::StripPrefix(info.method(), "/");
-    const size_t slash = path.rfind('/');
-    service_ = std::string(path.substr(0, slash));
-    if (slash != absl::string_view::npos) method_ = std::string(path.substr(slash + 1));
+    const std::vector<std::string> path =
+        absl::StrSplit(absl::StripPrefix(info.method(), "/"), absl::MaxSplits('/', 1));
+    // A client may call what it likes; only names that exist become label values.
+    if (path.size() == 2 && IsKnownMethod(absl::StrCat(path[0], ".", path[1]))) {
+      service_ = path[0];
+      method_ = path[1];
+    }
     metrics_->RpcStarted(type_, service_, method_);
   }
   ~RpcMetricsInterceptor() override {
@@ -55,8 +66,8 @@ class RpcMetricsInterceptor final : public grpc::experimental::Interceptor {
   Metrics* const metrics_;
   const absl::string_view type_;
   const absl::Time start_;
-  std::string service_;
-  std::string method_;
+  std::string service_ = "unknown";
+  std::string method_ = "unknown";
   // Of an RPC that ends without a status: its client went away.
   absl::StatusCode code_ = absl::StatusCode::kCancelled;
 };

@@ -20,6 +20,7 @@
 #include "core/editing/edit_validation.h"
 #include "core/model/causal_lm.h"
 #include "core/tokenizer/tokenizer.h"
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -334,6 +335,8 @@ v1::ServerInfo Server::Parts::FixedInfo() const {
 
 absl::Status Server::Parts::StartGrpc() {
   grpc::EnableDefaultHealthCheckService(true);
+  // Links the health service's descriptor, which gRPC's own implementation lacks, for reflection.
+  grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

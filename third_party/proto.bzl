@@ -17,6 +17,7 @@ proto/amend/v1/edit.proto is "amend/v1/edit.proto" to other protos and
 _ROOTS = [
     "proto",
     "third_party/googleapis",
+    "third_party/grpc_proto",
 ]
 
 def _root_of(package):
