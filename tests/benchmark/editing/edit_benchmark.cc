@@ -40,6 +40,7 @@ struct Flags {
   int edits = 100;
   int batch = 20;
   int threads = 2;
+  bool bfloat16 = false;
 };
 
 absl::StatusOr<std::vector<Edit>> ReadEdits(const std::string& path, int limit) {
@@ -75,8 +76,10 @@ EditSettings MakeSettings(const Flags& flags) {
 
 absl::Status Run(const Flags& flags) {
   SetComputeThreads(flags.threads);
+  LoadOptions options;
+  if (flags.bfloat16) options.dtype = Dtype::kBFloat16;
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const CausalLm> model,
-                         LoadCausalLm(flags.model, LoadOptions()));
+                         LoadCausalLm(flags.model, options));
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer,
                          Tokenizer::FromDirectory(flags.model));
   AMEND_ASSIGN_OR_RETURN(const std::vector<Edit> edits, ReadEdits(flags.facts, flags.edits));
@@ -138,6 +141,7 @@ int main(int argc, char** argv) {
   app.add_option("--steps", flags.steps, "iterations of the target value");
   app.add_option("--edits", flags.edits, "number of edits");
   app.add_option("--batch", flags.batch, "edits per batch");
+  app.add_flag("--bfloat16", flags.bfloat16, "weights and forward pass in bfloat16");
   app.add_option("--threads", flags.threads, "threads of one operation");
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = amend::Run(flags);
