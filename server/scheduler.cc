@@ -208,7 +208,6 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
       if (!is_over(sequence).ok()) over.push_back(std::move(sequence));
     }
     waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), nullptr), waiting_.end());
-    // Score jobs have no cheap step to wait for: they are looked at when their turn comes.
     while (!abort.ok() && !waiting_scores_.empty()) {
       scores_.push_back(std::move(waiting_scores_.front()));
       waiting_scores_.pop_front();
@@ -219,9 +218,9 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
     const absl::Status status = is_over(sequence);
     if (!status.ok()) End(*sequence, status, EndReason::kLength);
   }
+  // Others are looked at before each of their pieces.
   for (auto& run : scores_) {
-    const absl::Status status = is_over(run);
-    if (!status.ok()) EndScore(*run, status);
+    if (!abort.ok()) EndScore(*run, abort);
   }
 }
 
@@ -369,6 +368,12 @@ void Scheduler::End(Sequence& sequence, absl::Status status, EndReason reason) {
 bool Scheduler::RunScores() {
   if (scores_.empty() || scores_.front()->job.sink == nullptr) return false;
   ScoreRun& run = *scores_.front();
+  const absl::Status interruption =
+      Interruption(run.job.sink->Cancelled(), run.job.deadline, absl::OkStatus());
+  if (!interruption.ok()) {
+    EndScore(run, interruption);
+    return true;
+  }
   const auto items = absl::MakeConstSpan(run.job.items).subspan(run.done.size());
   size_t count = 0;
   size_t tokens = 0;

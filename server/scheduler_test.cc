@@ -179,6 +179,15 @@ TEST_F(SchedulerTest, AStopStringEndsTheTextBeforeIt) {
   EXPECT_EQ(sink->text(), "bcd");
 }
 
+TEST_F(SchedulerTest, TextHeldBackForAStopStringComesAtTheEnd) {
+  Start();
+  GenerationJob job = Job("a", 4);
+  job.stop = {"ez"};
+  const auto sink = Submit(std::move(job));
+  EXPECT_EQ(sink->AwaitEnd().reason, EndReason::kLength);
+  EXPECT_EQ(sink->text(), "bcde");
+}
+
 TEST_F(SchedulerTest, TheEndOfTextTokenEndsTheSequenceWithoutText) {
   options_.end_of_text_ids = {'d'};
   Start();
@@ -419,8 +428,8 @@ TEST_F(SchedulerTest, ACancelledScoreJobEnds) {
   ASSERT_THAT(scheduler_->Submit(std::move(job)), IsOk());
   backend_.Open();
   sink->done.WaitForNotification();
-  // The first look at it may come after its first piece.
-  EXPECT_TRUE(sink->scores.ok() || sink->scores.status().code() == absl::StatusCode::kCancelled);
+  EXPECT_THAT(sink->scores, StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(backend_.score_sizes(), IsEmpty());
 }
 
 TEST_F(SchedulerTest, ADrainingSchedulerTakesNothingNewAndFinishesWhatRuns) {
