@@ -56,7 +56,7 @@ TEST(ClientTest, ErrorsKeepCodeAndReason) {
   request.set_revision(7);
   const auto revision = Client::Create({server.address()})->GetRevision(request);
   EXPECT_EQ(revision.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(ErrorReason(revision.status()), "REVISION_UNKNOWN");
+  EXPECT_EQ(ErrorReason(revision.status()), "REVISION_NOT_FOUND");
 }
 
 TEST(ClientTest, StaleEtagIsAborted) {

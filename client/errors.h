@@ -23,8 +23,8 @@ std::string ErrorReason(const absl::Status& status);
 // not from Amend (whose errors all carry an ErrorInfo).
 bool IsConnectionLost(const absl::Status& status);
 
-// For people, one line: "NOT_FOUND (REVISION_UNKNOWN): revision 7 does not exist". Field violations
-// of a BadRequest follow, separated by "; ".
+// For people, one line: "NOT_FOUND (REVISION_NOT_FOUND): revision 7 does not exist". Field
+// violations of a BadRequest follow, separated by "; ".
 std::string Describe(const absl::Status& status);
 
 }  // namespace amend::client

@@ -75,7 +75,7 @@ TEST(GenerateCommandTest, UnknownRevisionIsAServerErrorWithItsReason) {
     if (*stream != '\0') arguments.push_back(stream);
     const CliRun run = RunCli(server.address(), arguments);
     EXPECT_EQ(run.code, kExitServerError);
-    EXPECT_THAT(run.err, HasSubstr("NOT_FOUND (REVISION_UNKNOWN): revision 7 is unknown"));
+    EXPECT_THAT(run.err, HasSubstr("NOT_FOUND (REVISION_NOT_FOUND): revision 7 is unknown"));
   }
 }
 

@@ -48,11 +48,12 @@ OrderedJson ToJson(const v1::Label& label) {
 void PrintRow(const CommandContext& context, const v1::Revision& revision) {
   const v1::GateReport& gate = revision.gate_report();
   *context.out << absl::StrFormat(
-      "%8d %6d  %-9s %5d %5d %11s %10s %8s  %-20s  %s\n", revision.revision(), revision.parent(),
+      "%8d %6d  %-9s %5d %5d %11s %10s %8s  %-20s%s\n", revision.revision(), revision.parent(),
       StateText(revision.state()), revision.edit_count(), revision.line_edit_count(),
       Score(gate.has_reliability(), gate.reliability()),
       Score(gate.has_generality(), gate.generality()), Score(gate.has_locality(), gate.locality()),
-      TimeText(revision.create_time()), absl::StrJoin(revision.labels(), ","));
+      TimeText(revision.create_time()),
+      revision.labels().empty() ? "" : absl::StrCat("  ", absl::StrJoin(revision.labels(), ",")));
 }
 
 int RunList(const CommandContext& context, int limit) {

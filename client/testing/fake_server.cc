@@ -327,7 +327,7 @@ grpc::Status FakeServer::GetEditBatch(grpc::ServerContext*, const v1::GetEditBat
   absl::MutexLock lock(&mutex_);
   const auto it = ledger_.find({request->session(), request->offset()});
   if (it == ledger_.end()) {
-    return Error(grpc::StatusCode::NOT_FOUND, "no such batch", "BATCH_UNKNOWN");
+    return Error(grpc::StatusCode::NOT_FOUND, "no such batch", "BATCH_NOT_FOUND");
   }
   *response = it->second;
   return grpc::Status::OK;
@@ -337,13 +337,13 @@ grpc::Status FakeServer::Resolve(const v1::RevisionSelector& at, int64_t* revisi
   *revision = at.has_revision() ? at.revision() : live_;
   if (at.has_label() && at.label() != "live") {
     return Error(grpc::StatusCode::NOT_FOUND, absl::StrCat("label ", at.label(), " is unknown"),
-                 "LABEL_UNKNOWN");
+                 "LABEL_NOT_FOUND");
   }
   if (*revision < 0 || *revision >= static_cast<int64_t>(models_.size())) {
     return Error(
         grpc::StatusCode::NOT_FOUND,
         absl::StrCat("revision ", *revision, " is unknown, the newest is ", models_.size() - 1),
-        "REVISION_UNKNOWN");
+        "REVISION_NOT_FOUND");
   }
   return grpc::Status::OK;
 }
