@@ -264,7 +264,8 @@ absl::StatusOr<EditRecord> ParseRecord(const Snippet& snippet, absl::string_view
 
 }  // namespace
 
-absl::StatusOr<std::vector<EditRecord>> ParseEdits(absl::string_view text, absl::string_view name) {
+absl::StatusOr<std::vector<EditRecord>> ParseEdits(absl::string_view text, absl::string_view name,
+                                                   std::vector<absl::Status>* bad) {
   absl::ConsumePrefix(&text, "\xEF\xBB\xBF");  // A byte order mark.
   std::vector<Snippet> snippets;
   if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(text), "[")) {
@@ -278,8 +279,13 @@ absl::StatusOr<std::vector<EditRecord>> ParseEdits(absl::string_view text, absl:
   records.reserve(snippets.size());
   for (const Snippet& snippet : snippets) {
     absl::StatusOr<EditRecord> record = ParseRecord(snippet, name);
-    if (!record.ok()) return record.status();
-    records.push_back(*std::move(record));
+    if (record.ok()) {
+      records.push_back(*std::move(record));
+    } else if (bad != nullptr) {
+      bad->push_back(record.status());
+    } else {
+      return record.status();
+    }
   }
   return records;
 }
@@ -299,10 +305,11 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   return text.str();
 }
 
-absl::StatusOr<std::vector<EditRecord>> ReadEdits(const std::string& path) {
+absl::StatusOr<std::vector<EditRecord>> ReadEdits(const std::string& path,
+                                                  std::vector<absl::Status>* bad) {
   const absl::StatusOr<std::string> text = ReadTextFile(path);
   if (!text.ok()) return text.status();
-  return ParseEdits(*text, path);
+  return ParseEdits(*text, path, bad);
 }
 
 }  // namespace amend::client

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "amend/v1/edit.pb.h"
@@ -35,10 +36,15 @@ struct EditRecord {
 // A record that is not JSON, lacks a field, or has one of the wrong type is INVALID_ARGUMENT with
 // file, line and field: `edits.jsonl:7: field "subject": missing`. An unreadable file is NOT_FOUND.
 // Thread-safe.
-absl::StatusOr<std::vector<EditRecord>> ReadEdits(const std::string& path);
+//
+// With `bad` given, such records are left out and their errors appended to it; published files have
+// a few (an empty target). What is not a list of JSON values at all remains an error.
+absl::StatusOr<std::vector<EditRecord>> ReadEdits(const std::string& path,
+                                                  std::vector<absl::Status>* bad = nullptr);
 
 // The same from text; `name` stands for the file in errors.
-absl::StatusOr<std::vector<EditRecord>> ParseEdits(absl::string_view text, absl::string_view name);
+absl::StatusOr<std::vector<EditRecord>> ParseEdits(absl::string_view text, absl::string_view name,
+                                                   std::vector<absl::Status>* bad = nullptr);
 
 // A whole file. NOT_FOUND when it cannot be read.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path);

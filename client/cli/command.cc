@@ -45,6 +45,15 @@ void PrintJson(const CommandContext& context, const OrderedJson& object) {
   *context.out << object.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << std::endl;
 }
 
+absl::StatusOr<std::vector<EditRecord>> ReadEditFile(const CommandContext& context,
+                                                     const std::string& path, bool skip_bad) {
+  if (!skip_bad) return ReadEdits(path);
+  std::vector<absl::Status> bad;
+  absl::StatusOr<std::vector<EditRecord>> records = ReadEdits(path, &bad);
+  for (const absl::Status& status : bad) *context.err << "left out: " << status.message() << "\n";
+  return records;
+}
+
 amend::v1::RevisionSelector ToSelector(const SelectorOptions& options) {
   amend::v1::RevisionSelector selector;
   if (options.revision >= 0) selector.set_revision(options.revision);

@@ -3,11 +3,14 @@
 
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "amend/v1/generation.pb.h"
 #include "client/client.h"
+#include "client/dataset.h"
 #include "nlohmann/json.hpp"
 
 namespace amend::client {
@@ -48,6 +51,11 @@ int FailUsage(const CommandContext& context, const absl::Status& status);
 
 // One line of JSON to `out`, flushed. Text that is not UTF-8 is made so.
 void PrintJson(const CommandContext& context, const OrderedJson& object);
+
+// Reads a file of edits. With `skip_bad`, records that are wrong are left out, with a note to
+// `err`.
+absl::StatusOr<std::vector<EditRecord>> ReadEditFile(const CommandContext& context,
+                                                     const std::string& path, bool skip_bad);
 
 // --revision and --label of the commands that read through a revision.
 struct SelectorOptions {

@@ -63,7 +63,8 @@ void PrintHeader(const CommandContext& context, const std::string& session, int 
 int RunFile(const CommandContext& context, const EditOptions& options) {
   const absl::StatusOr<std::string> content = ReadTextFile(options.file);
   if (!content.ok()) return FailUsage(context, content.status());
-  const absl::StatusOr<std::vector<EditRecord>> records = ParseEdits(*content, options.file);
+  const absl::StatusOr<std::vector<EditRecord>> records =
+      ReadEditFile(context, options.file, options.skip_bad);
   if (!records.ok()) return FailUsage(context, records.status());
   const std::vector<v1::EditBatch> batches = MakeBatches(*records, options);
   if (batches.empty()) {
@@ -143,6 +144,8 @@ CLI::App* AddEditCommand(CLI::App* app, EditOptions* options) {
       ->group(many);
   command->add_option("--skip", options->skip, "Leave out the first ones")
       ->check(CLI::NonNegativeNumber)
+      ->group(many);
+  command->add_flag("--skip-bad", options->skip_bad, "Leave out records that are wrong")
       ->group(many);
   command->add_option("--session", options->session, "Name under which the server keeps outcomes")
       ->group(many);

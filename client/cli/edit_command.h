@@ -18,6 +18,7 @@ struct EditOptions {
   int batch = 30;
   int limit = 0;
   int skip = 0;
+  bool skip_bad = false;
   std::string session;
   int retries = 8;
   bool stage_only = false;

@@ -118,6 +118,16 @@ TEST(EditCommandTest, ABadFileIsAUsageErrorWithItsLine) {
   EXPECT_THAT(run.err, HasSubstr("bad.jsonl:1: field \"subject\": missing"));
 }
 
+TEST(EditCommandTest, BadRecordsAreLeftOutWhenAskedFor) {
+  FakeServer server;
+  const std::string file = WriteTestFile("some_bad.jsonl", "{\"prompt\": \"a\"}\n" + EditLines(2));
+  const CliRun run = RunCli(server.address(), {"edit", "--file", file, "--skip-bad"});
+  EXPECT_EQ(run.code, kExitOk) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("left out: "));
+  EXPECT_THAT(run.err, HasSubstr("some_bad.jsonl:1: field \"subject\": missing"));
+  EXPECT_THAT(run.out, HasSubstr("2 edits: 2 live"));
+}
+
 TEST(EditCommandTest, NeitherFileNorEditIsAUsageError) {
   EXPECT_EQ(RunCli("127.0.0.1:1", {"edit"}).code, kExitUsage);
 }

@@ -40,6 +40,7 @@ CLI::App* AddEvaluateCommand(CLI::App* app, EvaluateOptions* options) {
       ->check(CLI::PositiveNumber);
   command->add_option("--skip", options->skip, "Leave out the first ones")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--skip-bad", options->skip_bad, "Leave out records that are wrong");
   CLI::Option* revision =
       command->add_option("--revision", options->at.revision, "Measure this revision")
           ->check(CLI::NonNegativeNumber);
@@ -58,7 +59,8 @@ CLI::App* AddEvaluateCommand(CLI::App* app, EvaluateOptions* options) {
 }
 
 int RunEvaluate(const CommandContext& context, const EvaluateOptions& options) {
-  absl::StatusOr<std::vector<EditRecord>> records = ReadEdits(options.file);
+  absl::StatusOr<std::vector<EditRecord>> records =
+      ReadEditFile(context, options.file, options.skip_bad);
   if (!records.ok()) return FailUsage(context, records.status());
   Cut(options, &*records);
   if (records->empty()) {

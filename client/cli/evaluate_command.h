@@ -13,6 +13,7 @@ struct EvaluateOptions {
   std::string file;
   int limit = 0;
   int skip = 0;
+  bool skip_bad = false;
   SelectorOptions at;
   int64_t against = 0;
 };
