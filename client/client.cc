@@ -19,13 +19,15 @@ namespace {
 namespace v1 = ::amend::v1;
 
 // gRPC's own pause between attempts to connect; its default grows to two minutes.
-constexpr int kMinReconnectMs = 100;
+constexpr int kFirstReconnectMs = 100;
 constexpr int kMaxReconnectMs = 1000;
+// What gRPC calls the minimum backoff is how long one attempt may take.
+constexpr int kConnectTimeoutMs = 10000;
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinReconnectMs);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
