@@ -66,8 +66,8 @@ TEST(EditIntakeTest, ARepeatedOffsetWithOtherEditsIsAConflictAndChangesNothing) 
 }
 
 TEST(EditIntakeTest, ARepeatedOffsetThatIsInFlightHearsOfItsEnd) {
-  EditHarness h;
   absl::Notification release;
+  EditHarness h;
   h.engine.on_step = [&](int) { release.WaitForNotification(); };
   h.Start();
   const auto first = h.Submit("s", 0, {MakeEdit("Rome")});

@@ -11,6 +11,11 @@ namespace {
 
 class EditServiceTest : public testing::Test {
  protected:
+  // Also when a test ends early.
+  void TearDown() override {
+    if (!release_.HasBeenNotified()) release_.Notify();
+  }
+
   static v1::SubmitEditBatchRequest Request(const std::string& target,
                                             const std::string& request_id = "",
                                             const std::string& subject = "subject") {
@@ -25,6 +30,8 @@ class EditServiceTest : public testing::Test {
     return s_.edits->SubmitEditBatch(&context, request, &response_);
   }
 
+  // Outlives the coordinator thread, which may still be about to wait for it.
+  absl::Notification release_;
   EditServer s_;
   v1::SubmitEditBatchResponse response_;
 };
@@ -38,15 +45,14 @@ TEST_F(EditServiceTest, SubmitWaitsForTheTerminalStage) {
 }
 
 TEST_F(EditServiceTest, SubmitReturnsAtDurableWhenThatIsAskedFor) {
-  absl::Notification release;
-  s_.engine.on_step = [&](int) { release.WaitForNotification(); };
+  s_.engine.on_step = [this](int) { release_.WaitForNotification(); };
   s_.Start();
   v1::SubmitEditBatchRequest request = Request("Rome", "r");
   request.set_wait_for(v1::DURABLE);
   ASSERT_TRUE(Submit(request).ok());
   EXPECT_EQ(response_.batch().stage(), v1::DURABLE);
   EXPECT_EQ(response_.batch().session(), "unary:r");
-  release.Notify();
+  release_.Notify();
 }
 
 TEST_F(EditServiceTest, TheSameRequestIdAgainReturnsTheSameBatch) {
@@ -102,14 +108,13 @@ TEST_F(EditServiceTest, ValidateOnlyStoresNothing) {
 }
 
 TEST_F(EditServiceTest, ADeadlineEndsTheCallAndNotTheBatch) {
-  absl::Notification release;
-  s_.engine.on_step = [&](int) { release.WaitForNotification(); };
+  s_.engine.on_step = [this](int) { release_.WaitForNotification(); };
   s_.Start();
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
   const grpc::Status status = s_.edits->SubmitEditBatch(&context, Request("Rome", "r"), &response_);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  release.Notify();
+  release_.Notify();
   ASSERT_TRUE(Submit(Request("Rome", "r")).ok());
   EXPECT_EQ(response_.batch().stage(), v1::LIVE);
   EXPECT_EQ(s_.store.LatestRevision(), Revision(1));

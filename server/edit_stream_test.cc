@@ -13,6 +13,20 @@ using testing::HasSubstr;
 
 class EditStreamTest : public testing::Test {
  protected:
+  // Also when a test ends early.
+  void TearDown() override {
+    if (!release_.HasBeenNotified()) release_.Notify();
+  }
+
+  // Solving waits for `release_` and says so. Both outlive the coordinator thread.
+  void HoldSolving() {
+    s_.engine.on_step = [this](int) {
+      if (!solving_.HasBeenNotified()) solving_.Notify();
+      release_.WaitForNotification();
+    };
+  }
+
+  absl::Notification solving_, release_;
   EditServer s_;
 };
 
@@ -100,19 +114,15 @@ TEST_F(EditStreamTest, AReconnectBeginsAtTheNextOffsetAndReplaysRecordedOutcomes
 }
 
 TEST_F(EditStreamTest, ADisconnectLosesNothingThatWasDurable) {
-  absl::Notification solving, gone;
-  s_.engine.on_step = [&](int) {
-    if (!solving.HasBeenNotified()) solving.Notify();
-    gone.WaitForNotification();
-  };
+  HoldSolving();
   s_.Start();
   {
     EditStreamClient client(s_.edits.get(), "s");
     client.SendBatch(0, "Rome");
-    solving.WaitForNotification();
+    solving_.WaitForNotification();
     client.Cancel();
   }
-  gone.Notify();
+  release_.Notify();
   EditStreamClient again(s_.edits.get(), "s");
   again.SendBatch(0, "Rome");
   EXPECT_EQ(again.ReadLast(0).stage(), v1::LIVE);
@@ -146,23 +156,19 @@ TEST_F(EditStreamTest, FlushIsAnsweredOnceTheBatchesBeforeItAreTerminal) {
 }
 
 TEST_F(EditStreamTest, AFlushOnANewStreamStopsBelowWhatAnEarlierOneLeftPending) {
-  absl::Notification solving, release;
-  s_.engine.on_step = [&](int) {
-    if (!solving.HasBeenNotified()) solving.Notify();
-    release.WaitForNotification();
-  };
+  HoldSolving();
   s_.Start();
   {
     EditStreamClient client(s_.edits.get(), "s");
     client.SendBatch(0, "Rome");
-    solving.WaitForNotification();
+    solving_.WaitForNotification();
     client.Cancel();
   }
   EditStreamClient again(s_.edits.get(), "s");
   EXPECT_EQ(again.Read().started().next_offset(), 1);
   again.SendFlush();
   EXPECT_EQ(again.Read().flushed().next_offset(), 0);
-  release.Notify();
+  release_.Notify();
 }
 
 TEST_F(EditStreamTest, TheFirstMessageHasToBeStart) {
@@ -206,8 +212,8 @@ TEST_F(EditStreamTest, TheServerShutsDownWhileAStreamWaits) {
 }
 
 TEST(EditStreamCreditsTest, ABatchBeyondTheCreditsIsTurnedDownInBand) {
-  EditServer s(/*credits=*/1);
   absl::Notification release;
+  EditServer s(/*credits=*/1);
   s.engine.on_step = [&](int) { release.WaitForNotification(); };
   s.Start();
   EditStreamClient client(s.edits.get(), "s");
