@@ -17,6 +17,8 @@ TEST(AdminServiceTest, ServerInfoJoinsWhatIsFixedWithWhatIsTrueNow) {
   options.fixed.set_version("1.2.3");
   options.fixed.mutable_model()->set_layers(6);
   options.store = &store;
+  TaskExecutor executor({});
+  options.executor = &executor;
   options.edit_queue_depth = [] { return 3; };
   options.running_sequences = [] { return 2; };
   options.waiting_sequences = [] { return 1; };

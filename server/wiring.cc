@@ -299,6 +299,7 @@ void Server::Parts::BuildServices() {
   AdminService::Options admin;
   admin.fixed = FixedInfo();
   admin.store = store.get();
+  admin.executor = executor.get();
   admin.edit_queue_depth = [this] { return coordinator->depth(); };
   admin.running_sequences = [this] { return scheduler->running(); };
   admin.waiting_sequences = [this] { return scheduler->waiting(); };
