@@ -172,8 +172,9 @@ TEST_F(CoordinatorTest, AfterARollbackTheLineIsRebuiltFromTheStore) {
 
 TEST_F(CoordinatorTest, ARollbackRunsBetweenTheStepsOfABatchThatIsThenSolvedOnTheNewLive) {
   absl::StatusOr<LabelMoved> rolled_back = absl::UnknownError("not called");
-  std::atomic<int> solves{0};
+  std::atomic<int> solves{0}, steps{0};
   h_.engine.on_step = [&](int step) {
+    ++steps;
     if (step == 0 && ++solves == 3) {
       h_.coordinator->Rollback(
           RollbackTo(1), [&](absl::StatusOr<LabelMoved> moved) { rolled_back = std::move(moved); });
@@ -188,6 +189,8 @@ TEST_F(CoordinatorTest, ARollbackRunsBetweenTheStepsOfABatchThatIsThenSolvedOnTh
   EXPECT_THAT(h_.engine.solved_on(),
               ElementsAre(Revision(0), Revision(1), Revision(2), Revision(1)));
   EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(1));
+  // The attempt on the old parent ended with the step in which the label moved.
+  EXPECT_EQ(steps, 3 * FakeEditEngine::kSteps + 1);
 }
 
 TEST_F(CoordinatorTest, AMoveOfTheLabelDuringTheGateMakesTheBatchStartAgain) {
