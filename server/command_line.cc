@@ -12,8 +12,8 @@ namespace {
 constexpr int kWrongFlags = 2;
 
 void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
-  app.add_option("--model", options->model_directory, "Hugging Face model directory")->required();
-  app.add_option("--data", options->data_directory, "directory for everything durable")->required();
+  app.add_option("--model", options->model_directory, "Hugging Face model directory (required)");
+  app.add_option("--data", options->data_directory, "directory for everything durable (required)");
   app.add_option("--profile", options->profile_file,
                  "how the model is edited, a text proto (default: built in for known models)");
   app.add_option("--listen", options->grpc_address, "gRPC address; port 0 takes a free one")
@@ -37,6 +37,12 @@ void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
   app.set_version_flag("--version", absl::StrCat("amendd ", kVersion));
 }
 
+// Checked after parsing: CLI11 would complain of the missing flag before it names a misspelt one.
+void RequireFlags(const ServerOptions& options) {
+  if (options.model_directory.empty()) throw CLI::RequiredError("--model");
+  if (options.data_directory.empty()) throw CLI::RequiredError("--data");
+}
+
 }  // namespace
 
 CommandLine ParseCommandLine(int argc, const char* const* argv) {
@@ -46,6 +52,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   AddFlags(app, &result.options, &drain_seconds);
   try {
     app.parse(argc, argv);
+    RequireFlags(result.options);
     result.options.drain_time = absl::Seconds(drain_seconds);
   } catch (const CLI::CallForVersion& version) {
     result.exit_code = 0;

@@ -57,6 +57,12 @@ TEST(CommandLineTest, AnUnknownFlagIsNamedOnOneLine) {
   EXPECT_THAT(line.message, Not(HasSubstr("\n")));
 }
 
+TEST(CommandLineTest, AMisspeltRequiredFlagIsNamedRatherThanTheMissingOne) {
+  const CommandLine line = Parse({"--modle", "m", "--data", "d"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("--modle"));
+}
+
 TEST(CommandLineTest, AValueThatIsNotAllowedIsNamed) {
   const CommandLine line = Parse({"--model", "m", "--data", "d", "--device", "tpu"});
   EXPECT_EQ(line.exit_code, 2);
