@@ -51,7 +51,11 @@ std::vector<Row> MakeRows(absl::Span<const EditRows> edits) {
       row.tokens.insert(row.tokens.end(), edits[e].target.begin(), edits[e].target.end() - 1);
       rows.push_back(std::move(row));
     }
-    rows.push_back(Row{edits[e].essence.tokens, edits[e].essence.lookup, static_cast<int>(e), 0});
+    // The KL term looks at the lookup index only; what follows it is not run.
+    const std::vector<TokenId>& essence = edits[e].essence.tokens;
+    const int64_t lookup = edits[e].essence.lookup;
+    rows.push_back(
+        Row{{essence.begin(), essence.begin() + lookup + 1}, lookup, static_cast<int>(e), 0});
   }
   return rows;
 }
