@@ -131,9 +131,10 @@ absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::
   const at::Tensor k = keys.to(at::kDouble).t();
   const auto [factor, failed_minor] = at::linalg_cholesky_ex(at::addmm(covariance, k, k.t()));
   if (failed_minor.item<int>() != 0) {
-    return absl::AbortedError(absl::StrCat(
-        "the key covariance is singular: its leading minor of order ", failed_minor.item<int>(),
-        " of ", covariance.size(0), " is not positive definite"));
+    return absl::AbortedError(
+        absl::StrCat("the key covariance is singular: its leading minor of order ",
+                     failed_minor.item<int>(), " of ", covariance.size(0),
+                     " is not positive definite; it has to be estimated from more text"));
   }
   return at::cholesky_solve(k, factor).t().contiguous();
 }
