@@ -342,6 +342,8 @@ void Scheduler::NoteTokenTime(Sequence& sequence) {
 
 void Scheduler::Finish(Sequence& sequence, EndReason reason) {
   sequence.pending.text += sequence.text.Finish();
+  // What was held back for a longer stop string may hold a shorter one.
+  if (sequence.text.stopped()) reason = EndReason::kStop;
   sequence.job.sink->OnTokens(std::exchange(sequence.pending, {}));
   End(sequence, absl::OkStatus(), reason);
 }

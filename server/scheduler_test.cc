@@ -188,6 +188,16 @@ TEST_F(SchedulerTest, TextHeldBackForAStopStringComesAtTheEnd) {
   EXPECT_EQ(sink->text(), "bcde");
 }
 
+TEST_F(SchedulerTest, AStopStringThatIsCertainOnlyAtTheLastTokenIsTheReason) {
+  Start();
+  GenerationJob job = Job("a", 3);
+  // "cd" is complete at the third token, but "bcdz" might still begin before it.
+  job.stop = {"cd", "bcdz"};
+  const auto sink = Submit(std::move(job));
+  EXPECT_EQ(sink->AwaitEnd().reason, EndReason::kStop);
+  EXPECT_EQ(sink->text(), "b");
+}
+
 TEST_F(SchedulerTest, TheEndOfTextTokenEndsTheSequenceWithoutText) {
   options_.end_of_text_ids = {'d'};
   Start();
