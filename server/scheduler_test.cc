@@ -65,7 +65,8 @@ class RecordingSink : public TokenSink {
   }
   void AwaitEvents(int count) {
     absl::MutexLock lock(&mutex_);
-    const auto enough = [this, count] { return events_ >= count; };
+    const auto enough = [this, count]()
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return events_ >= count; };
     mutex_.Await(absl::Condition(&enough));
   }
   bool ended() const {
