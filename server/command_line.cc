@@ -29,6 +29,10 @@ void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
   app.add_option("--threads", options->threads, "threads of one operation; 0 lets LibTorch choose")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  app.add_option("--decode-threads", options->decode_threads,
+                 "the same while generating; 0 is 1 for a small model, else --threads")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
   app.add_option("--drain-seconds", *drain_seconds, "how long streams may go on at shutdown")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 3600.0));

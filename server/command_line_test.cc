@@ -19,9 +19,11 @@ CommandLine Parse(std::vector<const char*> flags) {
 }
 
 TEST(CommandLineTest, FlagsFillTheOptions) {
-  const CommandLine line = Parse({"--model", "m", "--data", "d", "--profile", "p", "--listen",
-                                  "0.0.0.0:1", "--http", "0.0.0.0:2", "--device", "cpu", "--dtype",
-                                  "bfloat16", "--threads", "3", "--drain-seconds", "2.5"});
+  const CommandLine line =
+      Parse({"--model",         "m",         "--data",    "d",         "--profile",        "p",
+             "--listen",        "0.0.0.0:1", "--http",    "0.0.0.0:2", "--device",         "cpu",
+             "--dtype",         "bfloat16",  "--threads", "3",         "--decode-threads", "5",
+             "--drain-seconds", "2.5"});
   ASSERT_FALSE(line.exit_code.has_value()) << line.message;
   EXPECT_EQ(line.options.model_directory, "m");
   EXPECT_EQ(line.options.data_directory, "d");
@@ -31,6 +33,7 @@ TEST(CommandLineTest, FlagsFillTheOptions) {
   EXPECT_EQ(line.options.device, "cpu");
   EXPECT_EQ(line.options.dtype, "bfloat16");
   EXPECT_EQ(line.options.threads, 3);
+  EXPECT_EQ(line.options.decode_threads, 5);
   EXPECT_EQ(line.options.drain_time, absl::Seconds(2.5));
 }
 

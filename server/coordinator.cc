@@ -214,6 +214,7 @@ void Coordinator::ReportQueue() {
 }
 
 void Coordinator::Run() {
+  if (options_.on_thread_start) options_.on_thread_start();
   while (true) {
     std::shared_ptr<const LedgerEntry> entry;
     {

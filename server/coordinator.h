@@ -45,6 +45,8 @@ class Coordinator : public DurableBatchQueue {
  public:
   struct Options {
     std::function<absl::Time()> clock = absl::Now;
+    // Called first on the coordinator thread. May be null.
+    std::function<void()> on_thread_start;
     int max_solves = 4;
     // Between two tries of a write that the store turned down.
     absl::Duration store_retry_delay = absl::Seconds(1);

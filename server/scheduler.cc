@@ -158,6 +158,7 @@ int Scheduler::waiting() const {
 }
 
 void Scheduler::Loop() {
+  if (options_.on_thread_start) options_.on_thread_start();
   bool progress = false;
   while (AwaitWork(progress)) {
     EndWhatIsOver(absl::OkStatus());

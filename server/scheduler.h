@@ -118,6 +118,8 @@ class Scheduler {
     // The bytes of a token. Required.
     std::function<absl::string_view(TokenId)> token_bytes;
     std::function<absl::Time()> clock = absl::Now;
+    // Called first on the scheduler thread. May be null.
+    std::function<void()> on_thread_start;
     // May be null.
     ServingObserver* observer = nullptr;
   };

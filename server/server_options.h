@@ -26,6 +26,8 @@ struct ServerOptions {
   std::string dtype = "float32";
   // Of one operation of the model; 0 leaves it to LibTorch.
   int threads = 0;
+  // The same while generating; 0: one for a small model, else as many as `threads` says.
+  int decode_threads = 0;
   // How long running generation may go on when the server shuts down.
   absl::Duration drain_time = absl::Seconds(10);
   // Told what takes long or is not as it should be. May be null.

@@ -148,6 +148,15 @@ class StoreMetrics final : public StoreObserver {
   Metrics* const metrics_;
 };
 
+// Below this the products of one decoded token are too short to share: waking a second core costs
+// more than it brings (docs/performance.md).
+constexpr int64_t kSmallModelParameters = 20'000'000;
+
+int DecodeThreads(const ServerOptions& options, const CausalLm& model) {
+  if (options.decode_threads > 0) return options.decode_threads;
+  return model.ParameterCount() < kSmallModelParameters ? 1 : ComputeThreads();
+}
+
 }  // namespace
 
 // In the order of construction: what is below uses what is above.
@@ -256,8 +265,12 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation) {
   serving = std::make_unique<ServingModel>(model, settings.beta);
   engine =
       std::make_unique<ModelEditEngine>(model, tokenizer, std::move(editor), profile.gate_enforced);
+  Coordinator::Options coordinator_options;
+  coordinator_options.on_thread_start = [threads = ComputeThreads()] {
+    SetComputeThreads(threads);
+  };
   coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
-                                              &metrics, Coordinator::Options());
+                                              &metrics, std::move(coordinator_options));
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
   for (const std::string& skipped : recovered.skipped) {
     if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
@@ -272,6 +285,9 @@ void Server::Parts::BuildGeneration() {
   scheduler_options.end_of_text_ids = model->config().end_of_text_ids;
   scheduler_options.token_bytes = [this](TokenId id) { return tokenizer->TokenBytes(id); };
   scheduler_options.observer = &metrics;
+  scheduler_options.on_thread_start = [threads = DecodeThreads(options, *model)] {
+    SetComputeThreads(threads);
+  };
   scheduler = std::make_unique<Scheduler>(backend.get(), std::move(scheduler_options));
 }
 

@@ -51,6 +51,12 @@ absl::StatusOr<std::string> ModelFingerprint(const std::string& directory) {
 
 bool CudaIsAvailable() { return at::hasCUDA(); }
 
-void SetComputeThreads(int threads) { at::set_num_threads(threads); }
+int ComputeThreads() { return at::get_num_threads(); }
+
+void SetComputeThreads(int threads) {
+  // The first call in a thread takes over the last number set anywhere: have that behind us.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+}
 
 }  // namespace amend

@@ -73,8 +73,10 @@ absl::StatusOr<std::string> ModelFingerprint(const std::string& directory);
 // Whether LibTorch sees a CUDA device in this process.
 bool CudaIsAvailable();
 
-// Threads that one LibTorch operation may use. Call before any other LibTorch work.
+// Threads that one LibTorch operation may use when this thread calls it. A thread that never set a
+// number takes the one that was set last anywhere: set it in each thread that computes.
 void SetComputeThreads(int threads);
+int ComputeThreads();
 
 }  // namespace amend
 

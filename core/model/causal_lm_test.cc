@@ -1,10 +1,12 @@
 #include "core/model/causal_lm.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/ones.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/base/testing/status_matchers.h"
@@ -110,6 +112,22 @@ TEST(CausalLmTest, TheFingerprintNeedsEveryFile) {
   std::filesystem::remove(directory + "/config.json");
   EXPECT_THAT(ModelFingerprint(directory),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("config.json")));
+}
+
+TEST(CausalLmTest, EachThreadKeepsItsOwnNumberOfComputeThreads) {
+  SetComputeThreads(2);
+  int before = 0;
+  int after = 0;
+  std::thread([&] {
+    SetComputeThreads(1);
+    before = ComputeThreads();
+    std::thread([] { SetComputeThreads(3); }).join();
+    at::ones({256, 256}).matmul(at::ones({256, 256}));
+    after = ComputeThreads();
+  }).join();
+  EXPECT_EQ(before, 1);
+  EXPECT_EQ(after, 1);
+  EXPECT_EQ(ComputeThreads(), 2);
 }
 
 }  // namespace
