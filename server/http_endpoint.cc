@@ -7,10 +7,9 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
+#include "server/host_port.h"
 
 namespace amend {
 namespace {
@@ -18,24 +17,6 @@ namespace {
 constexpr int kThreads = 2;
 constexpr int kTimeoutSeconds = 5;
 constexpr size_t kMaxPayloadBytes = 4096;
-
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-
-absl::StatusOr<HostPort> Split(absl::string_view address) {
-  const size_t colon = address.rfind(':');
-  HostPort result;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &result.port) || result.port < 0 ||
-      result.port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the HTTP address \"", address, "\" is not HOST:PORT"));
-  }
-  result.host = std::string(address.substr(0, colon));
-  return result;
-}
 
 }  // namespace
 
@@ -45,7 +26,7 @@ struct HttpEndpoint::Listener {
 };
 
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(Options options) {
-  AMEND_ASSIGN_OR_RETURN(HostPort where, Split(options.address));
+  AMEND_ASSIGN_OR_RETURN(HostPort where, ParseHostPort("HTTP", options.address));
   auto listener = std::make_unique<Listener>();
   httplib::Server& server = listener->server;
   server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };

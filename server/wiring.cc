@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
@@ -31,6 +30,7 @@
 #include "server/edit_intake.h"
 #include "server/edit_service.h"
 #include "server/generation_service.h"
+#include "server/host_port.h"
 #include "server/http_endpoint.h"
 #include "server/metrics.h"
 #include "server/model_decode_backend.h"
@@ -51,26 +51,10 @@ namespace fs = std::filesystem;
 // For RPCs that are neither generation nor edits once those have ended.
 constexpr absl::Duration kLastCalls = absl::Milliseconds(500);
 
-struct Address {
-  std::string host;
-  std::string port;
-};
-
-absl::StatusOr<Address> SplitAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = -1;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the gRPC address \"", address, "\" is not HOST:PORT"));
-  }
-  return Address{address.substr(0, colon), address.substr(colon + 1)};
-}
-
 // UNAVAILABLE, naming the address and the cause, where it cannot be listened on now. gRPC itself
 // does not say why, and says it late.
 absl::Status CheckListenable(const std::string& address) {
-  AMEND_ASSIGN_OR_RETURN(Address parts, SplitAddress(address));
+  AMEND_ASSIGN_OR_RETURN(HostPort parts, ParseHostPort("gRPC", address));
   if (parts.host.front() == '[' && parts.host.back() == ']') {
     parts.host = parts.host.substr(1, parts.host.size() - 2);
   }
@@ -82,7 +66,8 @@ absl::Status CheckListenable(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
-  const int rc = getaddrinfo(parts.host.c_str(), parts.port.c_str(), &hints, &found);
+  const std::string port = absl::StrCat(parts.port);
+  const int rc = getaddrinfo(parts.host.c_str(), port.c_str(), &hints, &found);
   if (rc != 0) return error(gai_strerror(rc));
   const auto free_found = absl::MakeCleanup([found] { freeaddrinfo(found); });
   const int fd = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
@@ -105,10 +90,7 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
   if (options.device == "auto") {
     load.device = CudaIsAvailable() ? Device::kCuda : Device::kCpu;
   } else if (options.device == "cuda") {
-    if (!CudaIsAvailable()) {
-      return absl::FailedPreconditionError(
-          "device is \"cuda\", but LibTorch sees no CUDA device here");
-    }
+    // LoadCausalLm refuses it where there is none.
     load.device = Device::kCuda;
   } else if (options.device != "cpu") {
     return absl::InvalidArgumentError(
@@ -371,7 +353,7 @@ absl::Status Server::Parts::StartGrpc() {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on the gRPC address ", options.grpc_address));
   }
-  AMEND_ASSIGN_OR_RETURN(const Address address, SplitAddress(options.grpc_address));
+  AMEND_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort("gRPC", options.grpc_address));
   grpc_address = absl::StrCat(address.host, ":", port);
   return absl::OkStatus();
 }

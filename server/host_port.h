@@ -1,0 +1,24 @@
+#ifndef AMEND_SERVER_HOST_PORT_H_
+#define AMEND_SERVER_HOST_PORT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace amend {
+
+// Where to listen.
+struct HostPort {
+  // A name or an address; an IPv6 address keeps its brackets.
+  std::string host;
+  // 0 .. 65535; 0 takes a free one.
+  int port = 0;
+};
+
+// Reads "HOST:PORT". INVALID_ARGUMENT, naming the address and `what` it is for ("gRPC"), otherwise.
+absl::StatusOr<HostPort> ParseHostPort(absl::string_view what, absl::string_view address);
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_HOST_PORT_H_
