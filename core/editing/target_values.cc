@@ -235,7 +235,7 @@ class DeltaOptimizer {
   }
 
   bool Done() const { return active_.edits.empty(); }
-  at::Tensor FinalValues() const { return frozen_.InitialValues() + result_; }
+  at::Tensor FinalValues() const { return z0_ + result_; }
   const std::vector<TargetReport>& reports() const { return reports_; }
 
  private:
