@@ -36,26 +36,30 @@ at::Tensor RowNorms(const at::Tensor& x) { return at::linalg_vector_norm(x, 2, {
 
 // One row of the packed forward: a prompt with its target, or the essence prompt.
 struct Row {
-  std::vector<TokenId> tokens;
-  int64_t lookup = 0;
   int edit = 0;        // within the group
+  int64_t start = 0;   // packed place of its first token
+  int64_t length = 0;  // tokens that matter above l_m
+  int64_t lookup = 0;
   int64_t labels = 0;  // target tokens predicted from this row; 0 for the essence row
 };
 
 std::vector<Row> MakeRows(absl::Span<const EditRows> edits) {
   std::vector<Row> rows;
+  int64_t start = 0;
   for (size_t e = 0; e < edits.size(); ++e) {
-    for (const PromptRow& prompt : edits[e].prompts) {
-      Row row{prompt.tokens, prompt.lookup, static_cast<int>(e),
-              static_cast<int64_t>(edits[e].target.size())};
-      row.tokens.insert(row.tokens.end(), edits[e].target.begin(), edits[e].target.end() - 1);
-      rows.push_back(std::move(row));
+    const std::vector<std::vector<TokenId>> tokens = TargetRows(edits[e]);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const bool is_prompt = i < edits[e].prompts.size();
+      Row row;
+      row.edit = static_cast<int>(e);
+      row.start = start;
+      row.lookup = is_prompt ? edits[e].prompts[i].lookup : edits[e].essence.lookup;
+      row.labels = is_prompt ? static_cast<int64_t>(edits[e].target.size()) : 0;
+      // The KL term looks at the lookup index only; what follows it does not matter above l_m.
+      row.length = is_prompt ? static_cast<int64_t>(tokens[i].size()) : row.lookup + 1;
+      start += static_cast<int64_t>(tokens[i].size());
+      rows.push_back(row);
     }
-    // The KL term looks at the lookup index only; what follows it is not run.
-    const std::vector<TokenId>& essence = edits[e].essence.tokens;
-    const int64_t lookup = edits[e].essence.lookup;
-    rows.push_back(
-        Row{{essence.begin(), essence.begin() + lookup + 1}, lookup, static_cast<int>(e), 0});
   }
   return rows;
 }
@@ -78,21 +82,13 @@ struct ActiveSet {
 // The part of the forward that does not depend on delta, for one group of edits.
 class FrozenForward {
  public:
-  FrozenForward(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer,
+  FrozenForward(const CausalLm& model, const LowerBlocks& lower_blocks, int last_edited_layer,
                 int loss_layer, absl::Span<const EditRows> edits)
-      : edits_(edits), rows_(MakeRows(edits)), device_(TorchDevice(model)) {
-    std::vector<absl::Span<const TokenId>> tokens;
-    for (const Row& row : rows_) tokens.emplace_back(row.tokens);
-    const PackedTokens packed = PackTokens(tokens, {}, device_);
-    PackedAttention attention(packed.lengths, device_);
-    hidden_ = RunBlocks(model, 0, last_edited_layer + 1, model.Embed(packed.ids, packed.positions),
-                        packed.positions, attention, &hooks);
-    int64_t start = 0;
-    for (const Row& row : rows_) {
-      starts_.push_back(start);
-      start += static_cast<int64_t>(row.tokens.size());
-    }
-    RecordPrefix(model, hooks, last_edited_layer, loss_layer);
+      : edits_(edits),
+        rows_(MakeRows(edits)),
+        device_(TorchDevice(model)),
+        hidden_(lower_blocks(edits)) {
+    RecordPrefix(model, last_edited_layer, loss_layer);
   }
 
   // z0 [edits, d], float32: the output of block l_m at the lookup index of the plain rows.
@@ -102,7 +98,7 @@ class FrozenForward {
     for (size_t r = 0; r < rows_.size(); ++r) {
       if (rows_[r].edit == edit) continue;
       edit = rows_[r].edit;
-      places.push_back(starts_[r] + rows_[r].lookup);
+      places.push_back(rows_[r].start + rows_[r].lookup);
     }
     return hidden_.index_select(0, IndexTensor(places, device_)).to(at::kFloat);
   }
@@ -111,15 +107,14 @@ class FrozenForward {
 
  private:
   // Keys and values that blocks above l_m hold for positions before the lookup index.
-  void RecordPrefix(const CausalLm& model, const DownProjectionHook& hooks, int last_edited_layer,
-                    int loss_layer) {
+  void RecordPrefix(const CausalLm& model, int last_edited_layer, int loss_layer) {
     std::vector<int64_t> places;
     std::vector<int64_t> positions;
     std::vector<int64_t> lengths;
     for (size_t r = 0; r < rows_.size(); ++r) {
       lengths.push_back(rows_[r].lookup);
       for (int64_t i = 0; i < rows_[r].lookup; ++i) {
-        places.push_back(starts_[r] + i);
+        places.push_back(rows_[r].start + i);
         positions.push_back(i);
       }
     }
@@ -129,14 +124,13 @@ class FrozenForward {
     attention.RecordInto(&prefix_, LayerIndex(last_edited_layer + 1));
     RunBlocks(model, last_edited_layer + 1, loss_layer + 1,
               hidden_.index_select(0, IndexTensor(places, device_)),
-              IndexTensor(positions, device_), attention, &hooks);
+              IndexTensor(positions, device_), attention, nullptr);
   }
 
   const absl::Span<const EditRows> edits_;
   const std::vector<Row> rows_;
   const at::Device device_;
-  std::vector<int64_t> starts_;  // packed place of each row's first token
-  at::Tensor hidden_;            // [T, d]
+  const at::Tensor hidden_;  // [T, d]
   RecordedPrefix prefix_;
 };
 
@@ -151,23 +145,22 @@ ActiveSet FrozenForward::Select(std::vector<int> edits) const {
     const auto found = std::lower_bound(edits.begin(), edits.end(), row.edit);
     if (found == edits.end() || *found != row.edit) continue;
     const int64_t edit = found - edits.begin();
-    const int64_t length = static_cast<int64_t>(row.tokens.size());
     rows.push_back(static_cast<int64_t>(r));
     delta_rows.push_back(packed);
     delta_edits.push_back(edit);
     if (row.labels == 0) essence_rows.push_back(packed);
     for (int64_t i = 0; i < row.labels; ++i) {
-      label_rows.push_back(packed + length - row.labels - row.lookup + i);
+      label_rows.push_back(packed + row.length - row.labels - row.lookup + i);
       label_ids.push_back(edits_[row.edit].target[i]);
       label_edits.push_back(edit);
       label_weights.push_back(1.0f / (edits_[row.edit].prompts.size() * row.labels));
     }
-    for (int64_t i = row.lookup; i < length; ++i) {
-      places.push_back(starts_[r] + i);
+    for (int64_t i = row.lookup; i < row.length; ++i) {
+      places.push_back(row.start + i);
       positions.push_back(i);
     }
-    active.lengths.push_back(length - row.lookup);
-    packed += length - row.lookup;
+    active.lengths.push_back(row.length - row.lookup);
+    packed += row.length - row.lookup;
   }
   active.edits = std::move(edits);
   active.hidden = hidden_.index_select(0, IndexTensor(places, device_));
@@ -186,14 +179,9 @@ ActiveSet FrozenForward::Select(std::vector<int> edits) const {
 // Adam (Kingma and Ba 2014) on all active deltas, with projection onto the clamp.
 class DeltaOptimizer {
  public:
-  DeltaOptimizer(const CausalLm& model, const DownProjectionHook& hooks,
-                 const EditSettings& settings, int loss_layer, const FrozenForward& frozen,
-                 int edits)
-      : model_(model),
-        hooks_(hooks),
-        settings_(settings),
-        loss_layer_(loss_layer),
-        frozen_(frozen) {
+  DeltaOptimizer(const CausalLm& model, const EditSettings& settings, int loss_layer,
+                 const FrozenForward& frozen, int edits)
+      : model_(model), settings_(settings), loss_layer_(loss_layer), frozen_(frozen) {
     z0_ = frozen.InitialValues();
     result_ = at::zeros_like(z0_);
     std::vector<int> all(edits);
@@ -247,7 +235,7 @@ class DeltaOptimizer {
             .index_add(0, active_.delta_rows, delta.index_select(0, active_.delta_edits))
             .to(active_.hidden.scalar_type());
     const at::Tensor out = RunBlocks(model_, settings_.layers.back().value() + 1, loss_layer_ + 1,
-                                     moved, active_.positions, *attention_, &hooks_);
+                                     moved, active_.positions, *attention_, nullptr);
     const at::Tensor log_probs =
         at::log_softmax(model_.Head(out.index_select(0, active_.read_rows)), -1);
     const int64_t labels = active_.label_ids.size(0);
@@ -301,7 +289,6 @@ class DeltaOptimizer {
   }
 
   const CausalLm& model_;
-  const DownProjectionHook& hooks_;
   const EditSettings& settings_;
   const int loss_layer_;
   const FrozenForward& frozen_;
@@ -339,8 +326,18 @@ size_t GroupSize(const CausalLm& model, absl::Span<const EditRows> edits, int bl
 
 }  // namespace
 
+std::vector<std::vector<TokenId>> TargetRows(const EditRows& edit) {
+  std::vector<std::vector<TokenId>> rows;
+  for (const PromptRow& prompt : edit.prompts) {
+    rows.push_back(prompt.tokens);
+    rows.back().insert(rows.back().end(), edit.target.begin(), edit.target.end() - 1);
+  }
+  rows.push_back(edit.essence.tokens);
+  return rows;
+}
+
 absl::StatusOr<TargetValues> OptimizeTargetValues(
-    const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings,
+    const CausalLm& model, const LowerBlocks& lower_blocks, const EditSettings& settings,
     absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step) {
   const at::NoGradGuard no_grad;
   const int last_edited_layer = settings.layers.back().value();
@@ -351,8 +348,8 @@ absl::StatusOr<TargetValues> OptimizeTargetValues(
   while (begin < edits.size()) {
     const size_t count = GroupSize(model, edits.subspan(begin), loss_layer - last_edited_layer);
     const absl::Span<const EditRows> group = edits.subspan(begin, count);
-    const FrozenForward frozen(model, hooks, last_edited_layer, loss_layer, group);
-    DeltaOptimizer optimizer(model, hooks, settings, loss_layer, frozen, static_cast<int>(count));
+    const FrozenForward frozen(model, lower_blocks, last_edited_layer, loss_layer, group);
+    DeltaOptimizer optimizer(model, settings, loss_layer, frozen, static_cast<int>(count));
     for (int i = 0; i < settings.steps && !optimizer.Done(); ++i) {
       AMEND_RETURN_IF_ERROR(optimizer.Iterate(i, i + 1 == settings.steps));
       const int done = static_cast<int>(begin * settings.steps + count * (i + 1));
@@ -367,6 +364,24 @@ absl::StatusOr<TargetValues> OptimizeTargetValues(
   }
   result.z = at::cat(values, 0);
   return result;
+}
+
+absl::StatusOr<TargetValues> OptimizeTargetValues(
+    const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step) {
+  const auto lower_blocks = [&](absl::Span<const EditRows> group) {
+    std::vector<std::vector<TokenId>> rows;
+    for (const EditRows& edit : group) {
+      for (std::vector<TokenId>& row : TargetRows(edit)) rows.push_back(std::move(row));
+    }
+    const std::vector<absl::Span<const TokenId>> spans(rows.begin(), rows.end());
+    const PackedTokens packed = PackTokens(spans, {}, TorchDevice(model));
+    PackedAttention attention(packed.lengths, TorchDevice(model));
+    return RunBlocks(model, 0, settings.layers.back().value() + 1,
+                     model.Embed(packed.ids, packed.positions), packed.positions, attention,
+                     &hooks);
+  };
+  return OptimizeTargetValues(model, lower_blocks, settings, edits, after_step);
 }
 
 }  // namespace amend

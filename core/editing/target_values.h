@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/base/types.h"
 #include "core/editing/edit.h"
 #include "core/editing/edit_rows.h"
 #include "core/editing/edit_settings.h"
@@ -22,9 +23,18 @@ struct TargetValues {
   std::vector<TargetReport> reports;
 };
 
-// Finds what block l_m (the last edited one) should put out at each subject's last token so that
+// The rows that one edit's loss reads: each prompt followed by the target but its last token, then
+// the whole essence prompt.
+std::vector<std::vector<TokenId>> TargetRows(const EditRows& edit);
+
+// Runs the blocks up to l_m (the last edited one) under the hooks of the parent revision. Returns
+// what block l_m puts out for all tokens of all TargetRows of `edits`, packed one row behind the
+// other: [T, d].
+using LowerBlocks = std::function<at::Tensor(absl::Span<const EditRows> edits)>;
+
+// Finds what block l_m should put out at each subject's last token so that
 // the model continues with the target (arXiv 2403.05330, section 3.1; ROME, arXiv 2202.05262,
-// section 3.1). `hooks` are those of the parent revision.
+// section 3.1). No layer above l_m has a hook.
 //
 // Only what depends on delta is run at every step: positions from the lookup index on, blocks above
 // l_m, and the output head where the loss reads it. All edits share each step; finished ones are
@@ -32,6 +42,11 @@ struct TargetValues {
 //
 // `after_step(done, total)` is called between steps; when it returns false the result is CANCELLED.
 // ABORTED, naming the edit, when a loss is not finite.
+absl::StatusOr<TargetValues> OptimizeTargetValues(
+    const CausalLm& model, const LowerBlocks& lower_blocks, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step);
+
+// With `hooks` that look at each token by itself (LEVERAGE): all rows run packed.
 absl::StatusOr<TargetValues> OptimizeTargetValues(
     const CausalLm& model, const DownProjectionHook& hooks, const EditSettings& settings,
     absl::Span<const EditRows> edits, const std::function<bool(int done, int total)>& after_step);
