@@ -64,6 +64,16 @@ def settings(text):
     }
 
 
+def with_scope(text, mode):
+    """The profile's text with "REFERENCE" or "LEVERAGE" as its scope."""
+    from google.protobuf import text_format
+
+    module = _profile_pb2()
+    profile = text_format.Parse(text, module.Profile())
+    profile.scope.mode = module.ScopeSettings.Mode.Value(mode)
+    return text_format.MessageToString(profile)
+
+
 def read(path):
     with open(path, encoding="utf-8") as file:
         return settings(file.read())
