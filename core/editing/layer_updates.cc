@@ -2,10 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/cholesky_solve.h>
-#include <ATen/ops/linalg_cholesky_ex.h>
-#include <ATen/ops/matmul.h>
 
 #include <tuple>
 #include <utility>
@@ -126,18 +122,6 @@ class LayerWalk {
 };
 
 }  // namespace
-
-absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::Tensor& keys) {
-  const at::Tensor k = keys.to(at::kDouble).t();
-  const auto [factor, failed_minor] = at::linalg_cholesky_ex(at::addmm(covariance, k, k.t()));
-  if (failed_minor.item<int>() != 0) {
-    return absl::AbortedError(
-        absl::StrCat("the key covariance is singular: its leading minor of order ",
-                     failed_minor.item<int>(), " of ", covariance.size(0),
-                     " is not positive definite; it has to be estimated from more text"));
-  }
-  return at::cholesky_solve(k, factor).t().contiguous();
-}
 
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     const CausalLm& model, const HookStack& parent, const EditSettings& settings,

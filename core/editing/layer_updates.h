@@ -12,6 +12,7 @@
 #include "core/editing/edit_rows.h"
 #include "core/editing/edit_settings.h"
 #include "core/editing/hook_stack.h"
+#include "core/editing/key_solver.h"
 #include "core/editing/stacked_factors.h"
 #include "core/model/causal_lm.h"
 
@@ -25,10 +26,6 @@ struct LayerUpdate {
   at::Tensor v;            // [B, d_in], float32: (C + K K')^-1 k
   at::Tensor activations;  // [B], float32: v_b . k_b
 };
-
-// X' [B, d_in], float64, with X = (covariance + K K')^-1 K; covariance [d_in, d_in], float64; keys
-// [B, d_in]. ABORTED when the sum is not positive definite.
-absl::StatusOr<at::Tensor> SolveForKeys(const at::Tensor& covariance, const at::Tensor& keys);
 
 // The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals
 // towards `target_values` [B, d], and factors. While it runs, layers that are not updated yet add

@@ -150,27 +150,5 @@ TEST(LayerUpdatesTest, FalseFromTheCallbackCancels) {
               StatusIs(absl::StatusCode::kCancelled));
 }
 
-TEST(SolveForKeysTest, EqualsTheDenseSolve) {
-  const at::Tensor covariance = RandomCovariance(30, 1);
-  const at::Tensor keys = RandomTensor({8, 30}, 2);
-  AMEND_ASSERT_OK_AND_ASSIGN(const at::Tensor x, SolveForKeys(covariance, keys));
-  const at::Tensor k = keys.to(at::kDouble).t();
-  const at::Tensor dense = at::linalg_solve(covariance + at::matmul(k, k.t()), k).t();
-  EXPECT_EQ(x.scalar_type(), at::kDouble);
-  EXPECT_LT(RelativeDifference(x, dense), 1e-12);
-}
-
-TEST(SolveForKeysTest, TheCovarianceStaysAsItIs) {
-  const at::Tensor covariance = RandomCovariance(30, 1);
-  const at::Tensor before = covariance.clone();
-  ASSERT_THAT(SolveForKeys(covariance, RandomTensor({8, 30}, 2)), IsOk());
-  EXPECT_TRUE(covariance.equal(before));
-}
-
-TEST(SolveForKeysTest, ASingularCovarianceIsAborted) {
-  EXPECT_THAT(SolveForKeys(at::zeros({30, 30}, at::kDouble), RandomTensor({8, 30}, 2)),
-              StatusIs(absl::StatusCode::kAborted, HasSubstr("not positive definite")));
-}
-
 }  // namespace
 }  // namespace amend
