@@ -76,11 +76,11 @@ class Comparison:
             shutil.copy(in_repository("models", "demo", "covariance_texts.txt"), texts)
         return folder
 
-    def edits(self):
+    def edits(self, threads):
         """What both programs are told about the edits."""
         args = self.args
         flags = ["--model", self.model, "--facts", args.facts, "--edits", str(args.edits)]
-        return flags + ["--batch", str(args.batch), "--threads", str(args.threads)]
+        return flags + ["--batch", str(args.batch), "--threads", str(threads)]
 
     def reference(self):
         """The record of the fastest run of the reference code; its tensors stay in reference.safetensors."""
@@ -88,7 +88,8 @@ class Comparison:
         with open(settings, "w", encoding="utf-8") as file:
             json.dump(self.settings, file)
         record_file = self.path("reference.json")
-        command = [self.args.reference_python, os.path.join(HERE, "reference_run.py"), *self.edits()]
+        command = [self.args.reference_python, os.path.join(HERE, "reference_run.py")]
+        command += self.edits(self.args.reference_threads or self.args.threads)
         command += ["--coachhook", self.args.coachhook, "--easyedit", self.args.easyedit, "--settings", settings]
         command += ["--covariance", self.covariance, "--out", self.path("reference.safetensors"), "--json", record_file]
         records = []
@@ -123,7 +124,7 @@ class Comparison:
 
     def ours(self, scope):
         """Seconds per edit of the fastest run; its tensors stay in SCOPE.safetensors."""
-        flags = [*self.edits(), "--covariance", self.covariance, "--out", self.path(f"{scope}.safetensors")]
+        flags = [*self.edits(self.args.threads), "--covariance", self.covariance, "--out", self.path(f"{scope}.safetensors")]
         runs = []
         for _ in range(self.args.repeat):
             batches = self.ours_once(scope, flags)
@@ -174,6 +175,7 @@ def parse_arguments():
     parser.add_argument("--edits", type=int, default=30)
     parser.add_argument("--batch", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reference-threads", type=int, help="where another number suits the reference code better")
     parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the fastest counts")
     parser.add_argument("--reference-repeat", type=int, default=1, help="runs of the reference code")
     parser.add_argument("--work", help="keeps models and results here; default: a folder that is removed")
