@@ -128,7 +128,10 @@ class Comparison:
         runs = []
         for _ in range(self.args.repeat):
             batches = self.ours_once(scope, flags)
-            runs.append(sum(batch["seconds_per_edit"] for batch in batches) / len(batches))
+            ends = [0] + [batch["edits"] for batch in batches]
+            sizes = [end - begin for begin, end in zip(ends, ends[1:])]
+            total = sum(size * batch["seconds_per_edit"] for size, batch in zip(sizes, batches))
+            runs.append(total / ends[-1])
         return min(runs)
 
     def verdict(self, reference):
