@@ -8,6 +8,16 @@
 
 namespace amend {
 
+// Where the output of a hook layer is used.
+enum class EditScope {
+  // Per edit and token: edit b fires where V_b'x >= beta * V_b'k_b. Looks at one token; the scope
+  // that serves.
+  kLeverage,
+  // The paper's rule, per row: where the z score of |update x| over all tokens of the row reaches
+  // alpha. Looks at later tokens and at padding; for comparison with the paper.
+  kReference,
+};
+
 // Hyperparameters of the method (arXiv 2403.05330, section 4 and appendix). Defaults are those of
 // the paper's models.
 struct EditSettings {
@@ -15,8 +25,11 @@ struct EditSettings {
   std::vector<LayerIndex> layers;
   // Weight of the background key covariance.
   double lambda = 15000;
-  // LEVERAGE scope: edit b fires where V_b'x >= beta * V_b'k_b. In (0, 1).
+  EditScope scope = EditScope::kLeverage;
+  // Threshold of kLeverage, in (0, 1).
   double beta = 0.5;
+  // kReference: the threshold that every layer begins with; batches lower it.
+  double alpha = 2.2;
   // Optimisation of the target value (Adam).
   double learning_rate = 0.5;
   // Iterations at most; the last one takes no step.

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
-#include "core/evaluation/scorer.h"
 
 namespace amend {
 namespace {
@@ -42,11 +41,9 @@ class Mean {
 
 }  // namespace
 
-absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
-                                                      const Tokenizer& tokenizer,
-                                                      const HookStack& before,
-                                                      const HookStack& after,
-                                                      absl::Span<const Edit> edits) {
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(
+    const CausalLm& model, const Tokenizer& tokenizer, const DownProjectionHook& before,
+    const DownProjectionHook& after, absl::Span<const Edit> edits, ForwardRows rows) {
   // Per edit: its prompt, its paraphrases; and, in a list of their own, its probes.
   std::vector<ScoreItem> targets, probes;
   for (const Edit& edit : edits) {
@@ -57,9 +54,9 @@ absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
     for (const Probe& probe : edit.probes)
       probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
   }
-  AMEND_ASSIGN_OR_RETURN(const auto target_scores, ScoreContinuations(model, after, targets));
-  AMEND_ASSIGN_OR_RETURN(const auto probes_before, ScoreContinuations(model, before, probes));
-  AMEND_ASSIGN_OR_RETURN(const auto probes_after, ScoreContinuations(model, after, probes));
+  AMEND_ASSIGN_OR_RETURN(const auto target_scores, ScoreContinuations(model, after, targets, rows));
+  AMEND_ASSIGN_OR_RETURN(const auto probes_before, ScoreContinuations(model, before, probes, rows));
+  AMEND_ASSIGN_OR_RETURN(const auto probes_after, ScoreContinuations(model, after, probes, rows));
 
   std::vector<EditScores> scores;
   size_t target = 0;

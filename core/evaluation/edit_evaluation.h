@@ -6,8 +6,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/editing/edit.h"
-#include "core/editing/hook_stack.h"
+#include "core/evaluation/scorer.h"
 #include "core/model/causal_lm.h"
+#include "core/model/hook_point.h"
 #include "core/tokenizer/tokenizer.h"
 
 namespace amend {
@@ -19,9 +20,10 @@ namespace amend {
 // paraphrase or probe.
 absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
                                                       const Tokenizer& tokenizer,
-                                                      const HookStack& before,
-                                                      const HookStack& after,
-                                                      absl::Span<const Edit> edits);
+                                                      const DownProjectionHook& before,
+                                                      const DownProjectionHook& after,
+                                                      absl::Span<const Edit> edits,
+                                                      ForwardRows rows = ForwardRows::kPacked);
 
 // Means over the edits that have the score.
 EditScores MeanScores(absl::Span<const EditScores> scores);

@@ -15,19 +15,26 @@
 namespace amend {
 namespace {
 
-// Tokens of one forward.
+// Tokens of one forward of packed rows.
 constexpr size_t kTokensPerForward = 2048;
 
-std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const HookStack& hooks,
-                                           absl::Span<const ScoreItem> items) {
+// The tokens of one item that are run.
+int64_t RowLength(const ScoreItem& item, ForwardRows rows) {
+  const size_t unread = rows == ForwardRows::kPacked ? 1 : 0;
+  return static_cast<int64_t>(item.prompt.size() + item.continuation.size() - unread);
+}
+
+std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const DownProjectionHook& hooks,
+                                           absl::Span<const ScoreItem> items,
+                                           ForwardRows forward_rows) {
   const at::Device device = TorchDevice(model);
   std::vector<std::vector<TokenId>> rows;
   std::vector<int64_t> read, labels;
   int64_t start = 0;
   for (const ScoreItem& item : items) {
     std::vector<TokenId> row = item.prompt;
-    // The last token predicts nothing that is asked for.
-    row.insert(row.end(), item.continuation.begin(), item.continuation.end() - 1);
+    row.insert(row.end(), item.continuation.begin(), item.continuation.end());
+    row.resize(RowLength(item, forward_rows));
     for (size_t i = 0; i < item.continuation.size(); ++i) {
       read.push_back(start + static_cast<int64_t>(item.prompt.size() + i) - 1);
       labels.push_back(item.continuation[i]);
@@ -62,14 +69,15 @@ std::vector<ScoredContinuation> ScoreChunk(const CausalLm& model, const HookStac
   return results;
 }
 
-absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& item) {
+absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& item,
+                       ForwardRows rows) {
   if (item.prompt.empty() || item.continuation.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "item ", index, " has a prompt of ", item.prompt.size(), " tokens and a continuation of ",
         item.continuation.size(), "; both need at least one"));
   }
-  const size_t length = item.prompt.size() + item.continuation.size() - 1;
-  if (length > static_cast<size_t>(model.config().context_length)) {
+  const int64_t length = RowLength(item, rows);
+  if (length > model.config().context_length) {
     return absl::InvalidArgumentError(absl::StrCat("item ", index, " has ", length,
                                                    " tokens, the context is ",
                                                    model.config().context_length));
@@ -88,9 +96,11 @@ absl::Status CheckItem(const CausalLm& model, size_t index, const ScoreItem& ite
 }  // namespace
 
 absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(
-    const CausalLm& model, const HookStack& hooks, absl::Span<const ScoreItem> items) {
+    const CausalLm& model, const DownProjectionHook& hooks, absl::Span<const ScoreItem> items,
+    ForwardRows rows) {
+  const size_t tokens_per_forward = rows == ForwardRows::kPacked ? kTokensPerForward : 1;
   for (size_t i = 0; i < items.size(); ++i) {
-    if (absl::Status status = CheckItem(model, i, items[i]); !status.ok()) return status;
+    if (absl::Status status = CheckItem(model, i, items[i], rows); !status.ok()) return status;
   }
   std::vector<ScoredContinuation> results;
   const absl::Status status = CatchTorch("scoring", [&] {
@@ -99,12 +109,12 @@ absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(
     while (begin < items.size()) {
       size_t end = begin;
       size_t tokens = 0;
-      while (end < items.size() && (end == begin || tokens < kTokensPerForward)) {
+      while (end < items.size() && (end == begin || tokens < tokens_per_forward)) {
         tokens += items[end].prompt.size() + items[end].continuation.size();
         ++end;
       }
       for (ScoredContinuation& result :
-           ScoreChunk(model, hooks, items.subspan(begin, end - begin))) {
+           ScoreChunk(model, hooks, items.subspan(begin, end - begin), rows)) {
         results.push_back(std::move(result));
       }
       begin = end;

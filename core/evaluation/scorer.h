@@ -6,8 +6,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/types.h"
-#include "core/editing/hook_stack.h"
 #include "core/model/causal_lm.h"
+#include "core/model/hook_point.h"
 
 namespace amend {
 
@@ -24,10 +24,21 @@ struct ScoredContinuation {
   std::vector<TokenId> argmax;
 };
 
-// Results in the order of the items. INVALID_ARGUMENT, naming item and both lengths, for one that
-// does not fit the context.
+// What one forward holds.
+enum class ForwardRows {
+  // Many rows, one behind the other, each without its last token, which predicts nothing. For hooks
+  // that look at one token at a time.
+  kPacked,
+  // One row with all of its tokens, as the field's evaluations run it. For hooks that look at the
+  // whole input (ReferenceHooks).
+  kWholeRow,
+};
+
+// Results in the order of the items. INVALID_ARGUMENT, naming item and both lengths, for one whose
+// tokens (with kPacked without the last one) do not fit the context.
 absl::StatusOr<std::vector<ScoredContinuation>> ScoreContinuations(
-    const CausalLm& model, const HookStack& hooks, absl::Span<const ScoreItem> items);
+    const CausalLm& model, const DownProjectionHook& hooks, absl::Span<const ScoreItem> items,
+    ForwardRows rows = ForwardRows::kPacked);
 
 }  // namespace amend
 

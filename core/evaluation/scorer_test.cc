@@ -21,6 +21,7 @@ namespace amend {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -129,6 +130,40 @@ TEST_F(ScorerTest, AnItemMayFillTheContextButNotPassIt) {
   EXPECT_THAT(ScoreContinuations(*model_, *base_, {RandomItem(2, 1), RandomItem(250, 8)}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("item 1"), HasSubstr("257"), HasSubstr("256"))));
+}
+
+// Remembers how many tokens each forward has at one layer.
+class CountingHook : public DownProjectionHook {
+ public:
+  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
+                   const at::Tensor& output) const override {
+    if (layer.value() == 0) forwards.push_back(input.size(0));
+    return output;
+  }
+  mutable std::vector<int64_t> forwards;
+};
+
+TEST_F(ScorerTest, WholeRowsRunByThemselvesWithTheirLastToken) {
+  const CountingHook hook;
+  const std::vector<ScoreItem> items = {RandomItem(5, 3), RandomItem(1, 1), RandomItem(12, 7)};
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto whole,
+                             ScoreContinuations(*model_, hook, items, ForwardRows::kWholeRow));
+  EXPECT_THAT(hook.forwards, ElementsAre(8, 2, 19));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto packed, ScoreContinuations(*model_, hook, items));
+  EXPECT_THAT(hook.forwards, ElementsAre(8, 2, 19, 7 + 1 + 18));
+  for (size_t i = 0; i < items.size(); ++i) {
+    EXPECT_THAT(at::tensor(whole[i].logprobs),
+                TensorRelativelyNear(at::tensor(packed[i].logprobs), 1e-4));
+    EXPECT_EQ(whole[i].argmax, packed[i].argmax);
+  }
+}
+
+TEST_F(ScorerTest, AWholeRowMayNotPassTheContext) {
+  EXPECT_THAT(ScoreContinuations(*model_, *base_, {RandomItem(250, 6)}, ForwardRows::kWholeRow),
+              IsOk());
+  EXPECT_THAT(
+      ScoreContinuations(*model_, *base_, {RandomItem(250, 7)}, ForwardRows::kWholeRow),
+      StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("257"), HasSubstr("256"))));
 }
 
 TEST_F(ScorerTest, AnEmptyPartIsRefusedAndTheItemNamed) {

@@ -1,0 +1,108 @@
+#include "core/editing/solver_input.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/base/torch_status.h"
+#include "core/editing/edit_validation.h"
+#include "core/editing/tensor_matrix.h"
+#include "core/model/torch_device.h"
+
+namespace amend {
+namespace {
+
+absl::StatusOr<const Matrix*> MomentOf(const KeyCovariance& covariance, LayerIndex layer,
+                                       int64_t d_in) {
+  for (const KeyCovariance::Layer& candidate : covariance.layers) {
+    if (candidate.layer != layer) continue;
+    const Matrix& moment = candidate.moment;
+    if (moment.rows == d_in && moment.cols == d_in) return &moment;
+    return absl::InvalidArgumentError(
+        absl::StrCat("the key covariance of layer ", layer.value(), " is [", moment.rows, ", ",
+                     moment.cols, "], the model's keys have ", d_in, " dimensions"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the key covariance lacks edited layer ", layer.value()));
+}
+
+}  // namespace
+
+absl::Status CheckSettings(const EditSettings& settings, const ModelConfig& config) {
+  if (settings.layers.empty()) return absl::InvalidArgumentError("no edited layers");
+  for (size_t i = 0; i < settings.layers.size(); ++i) {
+    const int layer = settings.layers[i].value();
+    if (layer < 0 || layer >= config.layers) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("edited layer ", layer, ": the model has ", config.layers));
+    }
+    if (i > 0 && settings.layers[i] <= settings.layers[i - 1]) {
+      return absl::InvalidArgumentError(absl::StrCat("edited layers must ascend: ", layer,
+                                                     " follows ", settings.layers[i - 1].value()));
+    }
+  }
+  if (settings.loss_layer >= config.layers || settings.loss_layer < -1 ||
+      (settings.loss_layer >= 0 && settings.loss_layer < settings.layers.back().value())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("loss layer ", settings.loss_layer, ": must be from the last edited layer ",
+                     settings.layers.back().value(), " to ", config.layers - 1));
+  }
+  if (settings.scope == EditScope::kReference && !std::isfinite(settings.alpha)) {
+    return absl::InvalidArgumentError(absl::StrCat("alpha ", settings.alpha, " must be finite"));
+  }
+  if (!(settings.lambda > 0) || !(settings.beta > 0 && settings.beta < 1) || settings.steps < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("lambda ", settings.lambda, " and steps ",
+                                                   settings.steps, " must be positive, beta ",
+                                                   settings.beta, " in (0, 1)"));
+  }
+  if (!(settings.clamp > 0) || !(settings.learning_rate > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("clamp ", settings.clamp, " and learning rate ",
+                                                   settings.learning_rate, " must be positive"));
+  }
+  for (const std::string& text : settings.context_templates) {
+    const int places = CountOccurrences(text, "{}");
+    if (places != 1) {
+      return absl::InvalidArgumentError(absl::StrCat("context template \"", text, "\" holds {} ",
+                                                     places, " times; it must hold it once"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>>> BackgroundFactors(
+    const CausalLm& model, const EditSettings& settings, const KeyCovariance& covariance) {
+  std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>> factors;
+  for (const LayerIndex layer : settings.layers) {
+    AMEND_ASSIGN_OR_RETURN(const Matrix* moment,
+                           MomentOf(covariance, layer, model.config().intermediate_size));
+    AMEND_RETURN_IF_ERROR(CatchTorch("factoring the key covariance", [&]() -> absl::Status {
+      const at::Tensor on_device = ToTensor(*moment).to(TorchDevice(model));
+      AMEND_ASSIGN_OR_RETURN(factors[layer], CholeskyFactor::Of(on_device, settings.lambda));
+      return absl::OkStatus();
+    }));
+  }
+  return factors;
+}
+
+absl::StatusOr<std::vector<EditRows>> CheckedRows(const Tokenizer& tokenizer,
+                                                  const EditSettings& settings, int context_length,
+                                                  absl::Span<const Edit> edits) {
+  if (edits.empty()) return absl::InvalidArgumentError("a batch needs at least one edit");
+  const std::vector<EditViolation> violations =
+      ValidateEdits(tokenizer, settings, context_length, edits);
+  if (!violations.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "edits[", violations[0].index, "].", violations[0].field, " ", violations[0].description));
+  }
+  std::vector<EditRows> rows;
+  for (const Edit& edit : edits) {
+    AMEND_ASSIGN_OR_RETURN(EditRows of_edit, MakeEditRows(tokenizer, settings, edit));
+    rows.push_back(std::move(of_edit));
+  }
+  return rows;
+}
+
+}  // namespace amend
