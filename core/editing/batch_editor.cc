@@ -1,10 +1,8 @@
 #include "core/editing/batch_editor.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/matmul.h>
 
 #include <map>
 #include <utility>
@@ -23,16 +21,15 @@
 namespace amend {
 
 struct EditLine::State {
-  // Per edited layer lambda * Cov + sum of k k', [d_in, d_in], float64.
-  std::map<LayerIndex, at::Tensor> covariances;
+  LineLayers layers;
 };
 
 struct BatchEditor::State {
   std::shared_ptr<const CausalLm> model;
   std::shared_ptr<const Tokenizer> tokenizer;
   EditSettings settings;
-  // Per edited layer lambda * Cov, [d_in, d_in], float64.
-  std::map<LayerIndex, at::Tensor> background;
+  // On the model's device.
+  BackgroundFactors background;
 };
 
 namespace {
@@ -103,20 +100,20 @@ EditLine::EditLine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 EditLine::~EditLine() = default;
 
 absl::Status EditLine::Append(const RevisionFactors& factors) {
-  return CatchTorch("appending keys to the covariance", [&]() -> absl::Status {
-    std::map<LayerIndex, at::Tensor> sums;
+  return CatchTorch("appending keys to the line", [&]() -> absl::Status {
+    // All of them first: a line never holds half a batch.
     for (const LayerFactors& layer : factors.layers) {
-      const auto it = state_->covariances.find(layer.layer);
-      if (it == state_->covariances.end() || it->second.size(0) != layer.keys.cols) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("keys of layer ", layer.layer.value(), " have ", layer.keys.cols,
-                         " dimensions, the covariance ",
-                         it == state_->covariances.end() ? 0 : it->second.size(0)));
+      const auto it = state_->layers.find(layer.layer);
+      const int64_t size = it == state_->layers.end() ? 0 : it->second.solver.size();
+      if (size != layer.keys.cols) {
+        return absl::InvalidArgumentError(absl::StrCat("keys of layer ", layer.layer.value(),
+                                                       " have ", layer.keys.cols,
+                                                       " dimensions, the covariance ", size));
       }
-      const at::Tensor keys = ToTensor(layer.keys).to(it->second.device(), at::kDouble);
-      sums[layer.layer] = it->second + at::matmul(keys.t(), keys);
     }
-    for (auto& [layer, sum] : sums) state_->covariances[layer] = std::move(sum);
+    for (const LayerFactors& layer : factors.layers) {
+      AMEND_RETURN_IF_ERROR(state_->layers.at(layer.layer).solver.Append(ToTensor(layer.keys)));
+    }
     return absl::OkStatus();
   });
 }
@@ -126,27 +123,23 @@ BatchEditor::~BatchEditor() = default;
 
 absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(
     std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-    EditSettings settings, KeyCovariance covariance) {
+    EditSettings settings, BackgroundFactors background) {
   AMEND_RETURN_IF_ERROR(CheckSettings(settings, model->config()));
   auto state = std::make_unique<State>();
   const int64_t d_in = model->config().intermediate_size;
   for (const LayerIndex layer : settings.layers) {
-    const KeyCovariance::Layer* found = nullptr;
-    for (const KeyCovariance::Layer& candidate : covariance.layers) {
-      if (candidate.layer == layer) found = &candidate;
-    }
-    if (found == nullptr) {
+    const auto found = background.find(layer);
+    if (found == background.end()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the key covariance lacks edited layer ", layer.value()));
     }
-    if (found->moment.rows != d_in || found->moment.cols != d_in) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the key covariance of layer ", layer.value(), " is [", found->moment.rows,
-                       ", ", found->moment.cols, "], the model's keys have ", d_in, " dimensions"));
+    if (found->second->size() != d_in) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the key covariance of layer ", layer.value(), " is [", found->second->size(), ", ",
+          found->second->size(), "], the model's keys have ", d_in, " dimensions"));
     }
-    const absl::Status status = CatchTorch("reading the key covariance", [&] {
-      state->background[layer] =
-          settings.lambda * ToTensor(found->moment).to(TorchDevice(*model), at::kDouble);
+    const absl::Status status = CatchTorch("moving the key covariance", [&]() -> absl::Status {
+      state->background[layer] = found->second->To(TorchDevice(*model));
       return absl::OkStatus();
     });
     if (!status.ok()) return status;
@@ -157,11 +150,30 @@ absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(
   return std::unique_ptr<BatchEditor>(new BatchEditor(std::move(state)));
 }
 
+absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(
+    std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
+    EditSettings settings, KeyCovariance covariance) {
+  AMEND_RETURN_IF_ERROR(CheckSettings(settings, model->config()));
+  const int64_t d_in = model->config().intermediate_size;
+  BackgroundFactors background;
+  for (KeyCovariance::Layer& layer : covariance.layers) {
+    if (layer.moment.rows != d_in || layer.moment.cols != d_in) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the key covariance of layer ", layer.layer.value(), " is [", layer.moment.rows, ", ",
+          layer.moment.cols, "], the model's keys have ", d_in, " dimensions"));
+    }
+    AMEND_ASSIGN_OR_RETURN(background[layer.layer], FactorBackground(layer, settings.lambda));
+    layer.moment = Matrix();
+  }
+  return Create(std::move(model), std::move(tokenizer), std::move(settings), std::move(background));
+}
+
 const EditSettings& BatchEditor::settings() const { return state_->settings; }
 
 std::unique_ptr<EditLine> BatchEditor::NewLine() const {
   auto state = std::make_unique<EditLine::State>();
-  state->covariances = state_->background;
+  for (const auto& [layer, factor] : state_->background)
+    state->layers.emplace(layer, LineLayer(KeySolver(factor)));
   return std::unique_ptr<EditLine>(new EditLine(std::move(state)));
 }
 
@@ -193,9 +205,9 @@ absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line,
     AMEND_ASSIGN_OR_RETURN(TargetValues targets,
                            OptimizeTargetValues(*state_->model, *parent, settings, rows,
                                                 report(SolvePhase::kTargetValues)));
-    AMEND_ASSIGN_OR_RETURN(const auto updates, SolveLayers(*state_->model, *parent, settings, rows,
-                                                           targets.z, line.state_->covariances,
-                                                           report(SolvePhase::kLayerUpdates)));
+    AMEND_ASSIGN_OR_RETURN(const auto updates,
+                           SolveLayers(*state_->model, *parent, settings, rows, targets.z,
+                                       &line.state_->layers, report(SolvePhase::kLayerUpdates)));
     AMEND_RETURN_IF_ERROR(CheckFinite(updates));
     for (const auto& [layer, update] : updates)
       solution.factors.layers.push_back(ToFactors(layer, update));

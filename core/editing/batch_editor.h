@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/types.h"
+#include "core/editing/background_factors.h"
 #include "core/editing/edit.h"
 #include "core/editing/edit_settings.h"
 #include "core/editing/factors.h"
@@ -27,12 +28,16 @@ struct BatchSolution {
   std::vector<TargetReport> targets;
 };
 
-// The state that consecutive batches of one line share: per edited layer C = lambda * Cov + sum of
-// k k' over all edits so far, fp64. Not thread-safe; owned by the coordinator thread.
+// The state that consecutive batches of one line share. Per edited layer: a KeySolver, which stands
+// for C = lambda * Cov + sum of k k' over all edits so far (see there for what it keeps: up to 2.5
+// d_in^2 bytes, and once a quarter of d_in keys were appended another 4 d_in^2), and from d_in
+// d_out / (d_in + d_out) edits on the line's update as a matrix (4 d_in d_out bytes). A new line
+// keeps nothing of its own. Not thread-safe; owned by the coordinator thread.
 class EditLine {
  public:
   ~EditLine();
-  // Adds the keys of a batch that is now part of the line.
+  // Adds the keys of a batch that is now part of the line. Cheap: the next Solve takes in all that
+  // was appended since the last one together.
   absl::Status Append(const RevisionFactors& factors);
 
  private:
@@ -54,8 +59,12 @@ class BatchEditor {
     std::function<bool()> cancelled;
   };
 
-  // INVALID_ARGUMENT, naming both values, when settings, covariance and model do not fit each
-  // other.
+  // INVALID_ARGUMENT, naming both values, when settings, factors and model do not fit each other.
+  static absl::StatusOr<std::unique_ptr<BatchEditor>> Create(
+      std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
+      EditSettings settings, BackgroundFactors background);
+  // Makes the factors first. Also FAILED_PRECONDITION for a singular covariance, see
+  // FactorBackground.
   static absl::StatusOr<std::unique_ptr<BatchEditor>> Create(
       std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
       EditSettings settings, KeyCovariance covariance);

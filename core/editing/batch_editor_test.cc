@@ -182,11 +182,41 @@ TEST_F(BatchEditorTest, AWeightThatIsNotFiniteAborts) {
               StatusIs(absl::StatusCode::kAborted, HasSubstr("not finite")));
 }
 
-TEST_F(BatchEditorTest, ASingularCovarianceAborts) {
-  covariance_.layers[0].moment.values.assign(covariance_.layers[0].moment.values.size(), 0.0f);
+TEST_F(BatchEditorTest, ASingularCovarianceIsRefusedBeforeAnyEdit) {
+  covariance_.layers[1].moment.values.assign(covariance_.layers[1].moment.values.size(), 0.0f);
+  EXPECT_THAT(Create(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("layer 2 is singular"), HasSubstr("minor of order 1 of 64"),
+                             HasSubstr("more text"))));
+}
+
+// Long enough that keys move into a new factor and the temporary hooks become dense.
+TEST_F(BatchEditorTest, FactorsSolveTheEquationAlsoAfterALongLine) {
+  settings_.steps = 2;
+  settings_.layers = {LayerIndex(0), LayerIndex(2)};
   AMEND_ASSERT_OK_AND_ASSIGN(const auto editor, Create());
-  EXPECT_THAT(editor->Solve(*editor->NewLine(), empty_, edits_, {}),
-              StatusIs(absl::StatusCode::kAborted, HasSubstr("not positive definite")));
+  const auto line = editor->NewLine();
+  auto hooks = empty_;
+  at::Tensor sums[2];
+  for (int i = 0; i < 2; ++i) {
+    sums[i] = settings_.lambda * ToTensor(covariance_.layers[i].moment).to(at::kDouble);
+  }
+  for (int revision = 1; revision <= 12; ++revision) {
+    const RevisionFactors batch = RandomFactors(shape_, {0, 2}, 40, revision);
+    ASSERT_THAT(line->Append(batch), IsOk());
+    AMEND_ASSERT_OK_AND_ASSIGN(hooks, HookStack::Extend(hooks, Revision(revision), batch));
+    for (int i = 0; i < 2; ++i) {
+      const at::Tensor k = ToTensor(batch.layers[i].keys).to(at::kDouble);
+      sums[i] += at::matmul(k.t(), k);
+    }
+  }
+  AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution solution,
+                             editor->Solve(*line, hooks, {MakeEdit("Chad", "Rome")}, {}));
+  for (int i = 0; i < 2; ++i) {
+    const at::Tensor k = ToTensor(solution.factors.layers[i].keys).to(at::kDouble);
+    const at::Tensor v = ToTensor(solution.factors.layers[i].v).to(at::kDouble);
+    EXPECT_LT(RelativeDifference(at::matmul(v, sums[i] + at::matmul(k.t(), k)), k), 1e-5);
+  }
 }
 
 TEST_F(BatchEditorTest, NoEditsAreRefused) {

@@ -98,6 +98,13 @@ absl::StatusOr<std::shared_ptr<const CholeskyFactor>> CholeskyFactor::WithKeys(
   });
 }
 
+std::shared_ptr<const CholeskyFactor> CholeskyFactor::To(at::Device device) const {
+  if (columns_[0].device() == device) return shared_from_this();
+  std::vector<at::Tensor> columns;
+  for (const at::Tensor& column : columns_) columns.push_back(column.to(device));
+  return std::shared_ptr<const CholeskyFactor>(new CholeskyFactor(size_, std::move(columns)));
+}
+
 int64_t CholeskyFactor::bytes() const {
   int64_t sum = 0;
   for (const at::Tensor& column : columns_) sum += column.numel() * column.element_size();

@@ -18,7 +18,7 @@ namespace amend {
 // d = 6,400: 0.18 GB a layer; GPT-J, d = 16,384: 1.1 GB). The matrix itself is not kept: it is L
 // L'. Neither making nor extending a factor holds a [d, d] float64 matrix. LibTorch exceptions pass
 // through.
-class CholeskyFactor {
+class CholeskyFactor : public std::enable_shared_from_this<CholeskyFactor> {
  public:
   // Width of a block column but the last.
   static constexpr int64_t kBlock = 512;
@@ -33,6 +33,9 @@ class CholeskyFactor {
 
   // The factor of L L' + K'K. `keys` K [n, d], float64. Costs 2/3 d^3 + n d^2.
   absl::StatusOr<std::shared_ptr<const CholeskyFactor>> WithKeys(const at::Tensor& keys) const;
+
+  // The same on `device`; itself where it is there.
+  std::shared_ptr<const CholeskyFactor> To(at::Device device) const;
 
   int64_t size() const { return size_; }
   int64_t bytes() const;

@@ -2,6 +2,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/zeros.h>
 
 #include <tuple>
 #include <utility>
@@ -18,11 +20,24 @@
 namespace amend {
 namespace {
 
-// The hooks while a batch is being solved: per layer the factors in force. Can also keep what one
-// layer's projection reads.
+// The parent's whole update of one layer, without a scope: dense * x + u (v'x).
+struct WholeUpdate {
+  at::Tensor dense;     // [d_out, d_in], float32; may be undefined
+  StackedFactors rest;  // no threshold; may be empty
+};
+
+// The hooks while a batch is being solved: a layer that has not been updated yet adds the parent's
+// whole update, an updated one the parent's edits and the batch's own where they fire. Can also
+// keep what one layer's projection reads.
 class SolvingHooks : public DownProjectionHook {
  public:
-  void Set(LayerIndex layer, StackedFactors factors) { layers_[layer] = std::move(factors); }
+  explicit SolvingHooks(const HookStack& parent) : parent_(parent) {}
+
+  void SetTemporary(LayerIndex layer, WholeUpdate whole) { whole_[layer] = std::move(whole); }
+  void SetUpdated(LayerIndex layer, StackedFactors own) {
+    whole_.erase(layer);
+    updated_[layer] = std::move(own);
+  }
   // `input` [T, d_in] receives the input of `layer` at the next forward; null stops it.
   void Capture(LayerIndex layer, at::Tensor* input) {
     captured_layer_ = layer;
@@ -32,15 +47,51 @@ class SolvingHooks : public DownProjectionHook {
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override {
     if (captured_ != nullptr && layer == captured_layer_) *captured_ = input;
-    const auto it = layers_.find(layer);
-    return it == layers_.end() ? output : ApplyFactors(it->second, input, output).output;
+    if (const auto it = whole_.find(layer); it != whole_.end()) {
+      const at::Tensor sum =
+          it->second.dense.defined()
+              ? at::addmm(output.to(at::kFloat), input.to(at::kFloat), it->second.dense.t())
+              : output;
+      return ApplyFactors(it->second.rest, input, sum).output.to(output.scalar_type());
+    }
+    if (const auto it = updated_.find(layer); it != updated_.end()) {
+      // In float32 until all is added.
+      const at::Tensor before = parent_.Apply(layer, input, output.to(at::kFloat));
+      return ApplyFactors(it->second, input, before).output.to(output.scalar_type());
+    }
+    return output;
   }
 
  private:
-  std::map<LayerIndex, StackedFactors> layers_;
+  const HookStack& parent_;
+  std::map<LayerIndex, WholeUpdate> whole_;
+  std::map<LayerIndex, StackedFactors> updated_;
   LayerIndex captured_layer_;
   at::Tensor* captured_ = nullptr;
 };
+
+StackedFactors WithoutScope(const StackedFactors& factors, int64_t begin, int64_t count) {
+  StackedFactors part;
+  part.u = factors.u.narrow(0, begin, count);
+  part.v = factors.v.narrow(0, begin, count);
+  return part;
+}
+
+// Few factors stay factors; many are folded into the line's dense update, in steps whose borders do
+// not depend on the batches.
+WholeUpdate WholeUpdateOf(const StackedFactors& factors, LineLayer* line) {
+  if (factors.empty()) return {};
+  const int64_t edits = factors.u.size(0);
+  const int64_t d_out = factors.u.size(1);
+  const int64_t d_in = factors.v.size(1);
+  if (edits * (d_in + d_out) < d_in * d_out) return {{}, WithoutScope(factors, 0, edits)};
+  if (!line->dense.defined()) line->dense = at::zeros({d_out, d_in}, factors.u.options());
+  for (; line->dense_edits + kFoldedEdits <= edits; line->dense_edits += kFoldedEdits) {
+    const StackedFactors part = WithoutScope(factors, line->dense_edits, kFoldedEdits);
+    line->dense.addmm_(part.u.t(), part.v);
+  }
+  return {line->dense, WithoutScope(factors, line->dense_edits, edits - line->dense_edits)};
+}
 
 // The prompts of a batch, each cut behind its lookup index, and their hidden states as the layer
 // loop walks upwards.
@@ -125,18 +176,14 @@ class LayerWalk {
 
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     const CausalLm& model, const HookStack& parent, const EditSettings& settings,
-    absl::Span<const EditRows> edits, const at::Tensor& target_values,
-    const std::map<LayerIndex, at::Tensor>& covariances,
+    absl::Span<const EditRows> edits, const at::Tensor& target_values, LineLayers* line,
     const std::function<bool(int done, int total)>& after_layer) {
   const at::NoGradGuard no_grad;
   const int layers = static_cast<int>(settings.layers.size());
   const int last = settings.layers.back().value();
-  SolvingHooks hooks;
-  for (const LayerIndex layer : settings.layers) {
-    StackedFactors temporary = parent.LayerFactorsOf(layer);
-    temporary.threshold = at::Tensor();
-    hooks.Set(layer, temporary);
-  }
+  SolvingHooks hooks(parent);
+  for (const LayerIndex layer : settings.layers)
+    hooks.SetTemporary(layer, WholeUpdateOf(parent.LayerFactorsOf(layer), &line->at(layer)));
   std::map<LayerIndex, LayerUpdate> updates;
   LayerWalk walk(model, edits);
   for (int i = 0; i < layers; ++i) {
@@ -144,17 +191,28 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     walk.AdvanceTo(layer.value(), hooks);
     LayerUpdate update;
     std::tie(update.keys, update.current) = walk.KeysAndCurrent(last, &hooks);
-    AMEND_ASSIGN_OR_RETURN(const at::Tensor v, SolveForKeys(covariances.at(layer), update.keys));
+    AMEND_ASSIGN_OR_RETURN(const at::Tensor v, line->at(layer).solver.Solve(update.keys));
     update.u = (target_values - update.current) / static_cast<double>(layers - i);
     update.v = v.to(at::kFloat);
     update.activations = (v * update.keys.to(at::kDouble)).sum(1).to(at::kFloat);
-    hooks.Set(layer,
-              Concatenate(parent.LayerFactorsOf(layer),
-                          StackedFactors{update.u, update.v, update.activations * settings.beta}));
+    hooks.SetUpdated(layer, {update.u, update.v, update.activations * settings.beta});
     updates[layer] = std::move(update);
     if (!after_layer(i + 1, layers)) return absl::CancelledError("solving was cancelled");
   }
   return updates;
+}
+
+absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
+    const CausalLm& model, const HookStack& parent, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const at::Tensor& target_values,
+    const std::map<LayerIndex, at::Tensor>& covariances,
+    const std::function<bool(int done, int total)>& after_layer) {
+  LineLayers line;
+  for (const auto& [layer, covariance] : covariances) {
+    AMEND_ASSIGN_OR_RETURN(auto factor, CholeskyFactor::Of(covariance));
+    line.emplace(layer, LineLayer(KeySolver(std::move(factor))));
+  }
+  return SolveLayers(model, parent, settings, edits, target_values, &line, after_layer);
 }
 
 }  // namespace amend

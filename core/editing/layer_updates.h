@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -27,13 +28,37 @@ struct LayerUpdate {
   at::Tensor activations;  // [B], float32: v_b . k_b
 };
 
+// What a line keeps of one layer for the batches to come.
+struct LineLayer {
+  explicit LineLayer(KeySolver keys) : solver(std::move(keys)) {}
+
+  KeySolver solver;
+  // u'v summed over the line's first `dense_edits` edits [d_out, d_in], float32; undefined while
+  // there are none. Grows in steps of kFoldedEdits from the parent's factors.
+  at::Tensor dense;
+  int64_t dense_edits = 0;
+};
+using LineLayers = std::map<LayerIndex, LineLayer>;
+
+// Columns of a line that are folded into its dense update in one go.
+inline constexpr int64_t kFoldedEdits = 256;
+
 // The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals
 // towards `target_values` [B, d], and factors. While it runs, layers that are not updated yet add
 // the parent's accumulated update at every token (temporary hooks); a layer that has been updated
 // uses the serving scope with the batch's own columns.
 //
-// `covariances` [d_in, d_in], float64, per edited layer: those of the parent's line.
-// `after_layer(done, total)`: false cancels.
+// `line` is the parent's, for each edited layer. The edits in it stay what they are; what it keeps
+// of them may change its form. Where the parent has more edits than d_in d_out / (d_in + d_out),
+// the temporary hooks are dense: their cost does not grow with the line. `after_layer(done,
+// total)`: false cancels.
+absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
+    const CausalLm& model, const HookStack& parent, const EditSettings& settings,
+    absl::Span<const EditRows> edits, const at::Tensor& target_values, LineLayers* line,
+    const std::function<bool(int done, int total)>& after_layer);
+
+// The same with `covariances` [d_in, d_in], float64, per edited layer, instead of a line.
+// FAILED_PRECONDITION when one is singular.
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     const CausalLm& model, const HookStack& parent, const EditSettings& settings,
     absl::Span<const EditRows> edits, const at::Tensor& target_values,
