@@ -144,7 +144,7 @@ absl::StatusOr<std::unique_ptr<BatchEditor>> BatchEditor::Create(
     });
     if (!status.ok()) return status;
   }
-  state->model = std::move(model);
+  AMEND_ASSIGN_OR_RETURN(state->model, PrepareForTargets(std::move(model), settings));
   state->tokenizer = std::move(tokenizer);
   state->settings = std::move(settings);
   return std::unique_ptr<BatchEditor>(new BatchEditor(std::move(state)));

@@ -18,6 +18,8 @@ enum class EditScope {
   kReference,
 };
 
+enum class TargetPrecision { kFloat32, kBFloat16 };
+
 // Hyperparameters of the method (arXiv 2403.05330, section 4 and appendix). Defaults are those of
 // the paper's models.
 struct EditSettings {
@@ -41,6 +43,8 @@ struct EditSettings {
   double weight_decay = 0.5;
   // Ends an edit's optimisation.
   double stop_loss = 0.05;
+  // Of the matrix products in that optimisation; everything else stays float32.
+  TargetPrecision target_precision = TargetPrecision::kFloat32;
   // Block whose output feeds the loss; -1 means the last one.
   int loss_layer = -1;
   // "{}" stands for the prompt. The plain template is always the first and is not listed here.

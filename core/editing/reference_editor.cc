@@ -50,6 +50,7 @@ absl::StatusOr<std::unique_ptr<ReferenceEditor>> ReferenceEditor::Create(
     EditSettings settings, const KeyCovariance& covariance) {
   AMEND_RETURN_IF_ERROR(CheckSettings(settings, model->config()));
   AMEND_ASSIGN_OR_RETURN(auto background, BackgroundFactors(*model, settings, covariance));
+  AMEND_ASSIGN_OR_RETURN(model, PrepareForTargets(std::move(model), settings));
   return std::unique_ptr<ReferenceEditor>(new ReferenceEditor(
       std::move(model), std::move(tokenizer), std::move(settings), std::move(background)));
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,13 @@ struct TargetValues {
   std::vector<TargetReport> reports;
 };
 
+// `model` made ready for OptimizeTargetValues: the blocks above the last edited layer and the head
+// with packed weights of settings.target_precision, where the model is in float32 on the CPU and
+// the packed weights take at most 4 GiB; else `model` itself. INVALID_ARGUMENT when the machine has
+// no products of that precision.
+absl::StatusOr<std::shared_ptr<const CausalLm>> PrepareForTargets(
+    std::shared_ptr<const CausalLm> model, const EditSettings& settings);
+
 // The rows that one edit's loss reads: each prompt followed by the target but its last token, then
 // the whole essence prompt.
 std::vector<std::vector<TokenId>> TargetRows(const EditRows& edit);
@@ -38,7 +46,7 @@ using LowerBlocks = std::function<at::Tensor(absl::Span<const EditRows> edits)>;
 //
 // Only what depends on delta is run at every step: positions from the lookup index on, blocks above
 // l_m, and the output head where the loss reads it. All edits share each step; finished ones are
-// dropped.
+// dropped. Runs on ComputeThreads() threads, each with edits of its own.
 //
 // `after_step(done, total)` is called between steps; when it returns false the result is CANCELLED.
 // ABORTED, naming the edit, when a loss is not finite.

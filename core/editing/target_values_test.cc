@@ -165,10 +165,12 @@ TEST_F(TargetValuesTest, OptimisingLowersTheLoss) {
 
 TEST_F(TargetValuesTest, TheLossLayerMayBeTheLastEditedLayer) {
   settings_.loss_layer = 1;
+  // Most labels do not feel delta here: where the gradient is zero the slow computation has
+  // rounding errors, which Adam turns into steps. The losses stay as near as docs/numerics.md says.
   AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues fast, Optimize());
   for (size_t i = 0; i < edits_.size(); ++i) {
     const OracleTarget slow = OracleTargetValue(*model_, {}, settings_, edits_[i]);
-    EXPECT_NEAR(fast.reports[i].loss, slow.loss, 1e-3 * std::abs(slow.loss)) << "edit " << i;
+    EXPECT_NEAR(fast.reports[i].loss, slow.loss, 1e-2 * std::abs(slow.loss)) << "edit " << i;
   }
 }
 

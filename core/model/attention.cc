@@ -76,33 +76,30 @@ at::Tensor RowPacking::Unpad(const at::Tensor& padded) const {
 RecordedPrefix RecordedPrefix::Select(absl::Span<const int64_t> rows) const {
   RecordedPrefix result;
   result.first_layer = first_layer;
-  for (const int64_t row : rows) result.lengths.push_back(lengths[row]);
-  if (keys.empty() || rows.empty()) return result;
-  const int64_t longest = *std::max_element(result.lengths.begin(), result.lengths.end());
-  const at::Tensor index = Indices({rows.begin(), rows.end()}, keys[0].device());
+  std::vector<int64_t> starts;
+  int64_t start = 0;
+  for (const int64_t length : lengths) {
+    starts.push_back(start);
+    start += length;
+  }
+  std::vector<int64_t> places;
+  for (const int64_t row : rows) {
+    result.lengths.push_back(lengths[row]);
+    for (int64_t i = 0; i < lengths[row]; ++i) places.push_back(starts[row] + i);
+  }
+  if (keys.empty()) return result;
+  const at::Tensor index = Indices(places, keys[0].device());
   for (size_t i = 0; i < keys.size(); ++i) {
-    result.keys.push_back(keys[i].narrow(2, 0, longest).index_select(0, index));
-    result.values.push_back(values[i].narrow(2, 0, longest).index_select(0, index));
+    result.keys.push_back(keys[i].index_select(0, index));
+    result.values.push_back(values[i].index_select(0, index));
   }
   return result;
-}
-
-void PackedAttention::RecordInto(RecordedPrefix* prefix, LayerIndex first_layer) {
-  prefix_ = prefix;
-  prefix->keys.clear();
-  prefix->values.clear();
-  prefix->lengths = packing_.lengths();
-  prefix->first_layer = first_layer;
 }
 
 at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at::Tensor& key,
                                    const at::Tensor& value) {
   const at::Tensor k = packing_.Pad(key);
   const at::Tensor v = packing_.Pad(value);
-  if (prefix_ != nullptr) {
-    prefix_->keys.push_back(k);
-    prefix_->values.push_back(v);
-  }
   // Padding stands behind every real token, so the causal mask alone keeps it out.
   return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v,
                                                          /*attn_mask=*/{},
@@ -111,29 +108,62 @@ at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at
 
 PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
                                      at::Device device, at::ScalarType dtype)
-    : prefix_(prefix), packing_(std::move(new_lengths), device) {
-  const int64_t p_max = prefix->keys.empty() ? 0 : prefix->keys[0].size(2);
-  const int64_t n_max = packing_.max_length();
-  const at::Tensor lengths = Indices(prefix->lengths, device).view({-1, 1, 1, 1});
-  const at::Tensor behind = at::arange(p_max, Int64On(device)).view({1, 1, 1, p_max}) >= lengths;
+    : PrefixedAttention(prefix, new_lengths, new_lengths, device, dtype) {}
+
+PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
+                                     std::vector<int64_t> query_lengths, at::Device device,
+                                     at::ScalarType dtype)
+    : prefix_(prefix),
+      layout_(c10::make_intrusive<RaggedLayout>(prefix->lengths, new_lengths, query_lengths)),
+      past_(prefix->lengths, device),
+      queries_(std::move(query_lengths), device),
+      keys_(std::move(new_lengths), device) {
+  if (device.is_cpu()) return;
+  const int64_t p_max = past_.max_length();
+  const int64_t n_max = keys_.max_length();
+  const int64_t q_max = queries_.max_length();
   const auto options = at::TensorOptions().dtype(dtype).device(device);
+  const auto column = [&](const std::vector<int64_t>& values) {
+    return Indices(values, device).view({-1, 1, 1, 1});
+  };
+  const at::Tensor behind =
+      at::arange(p_max, Int64On(device)).view({1, 1, 1, p_max}) >= column(prefix->lengths);
   const at::Tensor past =
-      at::zeros({packing_.rows(), 1, 1, p_max}, options).masked_fill(behind, kMasked);
-  const at::Tensor fresh = CausalMask(0, n_max, device, dtype).view({1, 1, n_max, n_max});
-  mask_ =
-      at::cat({past.expand({-1, -1, n_max, -1}), fresh.expand({packing_.rows(), -1, -1, -1})}, 3);
+      at::zeros({keys_.rows(), 1, 1, p_max}, options).masked_fill(behind, kMasked);
+  // Query j of row i is new token n_i - q_i + j and sees the new tokens up to itself.
+  const at::Tensor query = at::arange(q_max, Int64On(device)).view({1, 1, q_max, 1}) +
+                           column(keys_.lengths()) - column(queries_.lengths());
+  const at::Tensor key = at::arange(n_max, Int64On(device)).view({1, 1, 1, n_max});
+  const at::Tensor fresh =
+      at::zeros({keys_.rows(), 1, q_max, n_max}, options).masked_fill(key > query, kMasked);
+  mask_ = at::cat({past.expand({-1, -1, q_max, -1}), fresh}, 3);
 }
 
 at::Tensor PrefixedAttention::Attend(LayerIndex layer, const at::Tensor& query,
                                      const at::Tensor& key, const at::Tensor& value) {
-  at::Tensor k = packing_.Pad(key);
-  at::Tensor v = packing_.Pad(value);
+  at::Tensor prefix_key = key.narrow(0, 0, 0);
+  at::Tensor prefix_value = value.narrow(0, 0, 0);
   if (!prefix_->keys.empty()) {
     const size_t i = layer.value() - prefix_->first_layer.value();
-    k = at::cat({prefix_->keys[i], k}, 2);
-    v = at::cat({prefix_->values[i], v}, 2);
+    prefix_key = prefix_->keys[i];
+    prefix_value = prefix_->values[i];
   }
-  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v, mask_));
+  if (!query.device().is_cpu()) return AttendPadded(query, key, value, prefix_key, prefix_value);
+  return AttendRagged(layout_, query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat),
+                      prefix_key.to(at::kFloat), prefix_value.to(at::kFloat))
+      .to(query.scalar_type());
+}
+
+at::Tensor PrefixedAttention::AttendPadded(const at::Tensor& query, const at::Tensor& key,
+                                           const at::Tensor& value, const at::Tensor& prefix_key,
+                                           const at::Tensor& prefix_value) {
+  at::Tensor k = keys_.Pad(key);
+  at::Tensor v = keys_.Pad(value);
+  if (past_.max_length() > 0) {
+    k = at::cat({past_.Pad(prefix_key), k}, 2);
+    v = at::cat({past_.Pad(prefix_value), v}, 2);
+  }
+  return queries_.Unpad(at::scaled_dot_product_attention(queries_.Pad(query), k, v, mask_));
 }
 
 KvCache::KvCache(const ModelConfig& config, at::Device device, at::ScalarType dtype) {

@@ -9,11 +9,19 @@
 #include "absl/types/span.h"
 #include "core/base/types.h"
 #include "core/model/model_config.h"
+#include "core/model/ragged_attention.h"
 
 // Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new
 // tokens, T = sum of n_i, h heads of e dimensions, p_i earlier tokens of row i.
 
 namespace amend {
+
+// What a block's attention reads of its tokens: [T, h, e] each.
+struct AttentionInput {
+  at::Tensor query;
+  at::Tensor key;
+  at::Tensor value;
+};
 
 // What a block calls with the queries, keys and values of its new tokens. Not thread-safe; lives
 // for one forward.
@@ -53,10 +61,11 @@ class RowPacking {
   at::Tensor unpad_index_;  // [T]
 };
 
-// Keys and values of every layer of some rows, padded: what PrefixedAttention continues from.
+// Keys and values of every layer of some rows: what PrefixedAttention continues from. P = sum of
+// p_i.
 struct RecordedPrefix {
   std::vector<int64_t> lengths;    // p_i
-  std::vector<at::Tensor> keys;    // per layer from `first_layer` on: [N, h, max p_i, e]
+  std::vector<at::Tensor> keys;    // per layer from `first_layer` on: [P, h, e]
   std::vector<at::Tensor> values;  // the same
   LayerIndex first_layer;
 
@@ -70,15 +79,11 @@ class PackedAttention : public AttentionContext {
   PackedAttention(std::vector<int64_t> lengths, at::Device device)
       : packing_(std::move(lengths), device) {}
 
-  // Also keeps the keys and values of the layers that run, in `prefix` (which must outlive this and
-  // loses what it held); `first_layer` is the first that runs.
-  void RecordInto(RecordedPrefix* prefix, LayerIndex first_layer);
   at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override;
 
  private:
   RowPacking packing_;
-  RecordedPrefix* prefix_ = nullptr;
 };
 
 // Rows that go on after a recorded prefix. Differentiable in the new tokens. `prefix` must outlive
@@ -87,13 +92,23 @@ class PrefixedAttention : public AttentionContext {
  public:
   PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
                     at::Device device, at::ScalarType dtype);
+  // Queries come from the last q_i <= n_i new tokens of each row alone; keys and values from all.
+  PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
+                    std::vector<int64_t> query_lengths, at::Device device, at::ScalarType dtype);
   at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override;
 
  private:
+  at::Tensor AttendPadded(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                          const at::Tensor& prefix_key, const at::Tensor& prefix_value);
+
   const RecordedPrefix* prefix_;
-  RowPacking packing_;
-  at::Tensor mask_;  // [N, 1, max n_i, max p_i + max n_i], added to the scores
+  const c10::intrusive_ptr<RaggedLayout> layout_;
+  // For other devices than the CPU.
+  RowPacking past_;
+  RowPacking queries_;
+  RowPacking keys_;
+  at::Tensor mask_;  // [N, 1, max q_i, max p_i + max n_i], added to the scores
 };
 
 // Keys and values of one sequence, growing. Not thread-safe.

@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -153,6 +154,11 @@ TEST(PackedAttentionTest, GradientsReachTheInputsOfTheirOwnRowAlone) {
   EXPECT_EQ(x.value.grad().narrow(0, 2, 3).abs().max().item<float>(), 0);
 }
 
+// What layer 3 holds of rows of these lengths.
+RecordedPrefix Recorded(const Lengths& lengths, const Inputs& x) {
+  return RecordedPrefix{lengths, {x.key}, {x.value}, LayerIndex(3)};
+}
+
 // Records the first p_i tokens of each row; then the rest of each row goes on after them.
 void ExpectPrefixedIsWhole(const Lengths& prefix_lengths, const Lengths& new_lengths,
                            uint64_t seed) {
@@ -171,15 +177,23 @@ void ExpectPrefixedIsWhole(const Lengths& prefix_lengths, const Lengths& new_len
     after.push_back(whole.Range(starts[i] + prefix_lengths[i], new_lengths[i]));
     expected.push_back(whole_output.narrow(0, starts[i] + prefix_lengths[i], new_lengths[i]));
   }
-  RecordedPrefix prefix;
-  PackedAttention recording(prefix_lengths, at::kCPU);
-  recording.RecordInto(&prefix, LayerIndex(3));
-  Attend(recording, Concatenated(before), LayerIndex(3));
+  const RecordedPrefix prefix = Recorded(prefix_lengths, Concatenated(before));
   PrefixedAttention attention(&prefix, new_lengths, at::kCPU, at::kFloat);
   EXPECT_THAT(Attend(attention, Concatenated(after), LayerIndex(3)),
               TensorNear(at::cat(expected), kTolerance))
       << "prefixes " << testing::PrintToString(prefix_lengths) << ", new tokens "
       << testing::PrintToString(new_lengths);
+}
+
+TEST(PrefixedAttentionTest, QueriesOfTheLastTokensAloneGiveTheirOutputs) {
+  const Lengths prefix_lengths = {2, 0, 4}, new_lengths = {3, 4, 1};
+  const Inputs x = RandomInputs(Total(new_lengths), 3);
+  const RecordedPrefix prefix = Recorded(prefix_lengths, RandomInputs(Total(prefix_lengths), 4));
+  PrefixedAttention whole(&prefix, new_lengths, at::kCPU, at::kFloat);
+  PrefixedAttention last(&prefix, new_lengths, {2, 1, 1}, at::kCPU, at::kFloat);
+  const at::Tensor wanted = at::tensor({1, 2, 6, 7}, at::kLong);
+  EXPECT_THAT(last.Attend(LayerIndex(3), x.query.index_select(0, wanted), x.key, x.value),
+              TensorNear(Attend(whole, x, LayerIndex(3)).index_select(0, wanted), kTolerance));
 }
 
 TEST(PrefixedAttentionTest, GoesOnLikeTheWholeRows) {
@@ -211,37 +225,16 @@ TEST(PrefixedAttentionTest, RandomRowsGoOnLikeTheWholeRows) {
 
 TEST(RecordedPrefixTest, SelectKeepsTheGivenRowsInTheGivenOrder) {
   const Inputs x = RandomInputs(9, 5);
-  RecordedPrefix prefix;
-  PackedAttention recording({4, 2, 3}, at::kCPU);
-  recording.RecordInto(&prefix, LayerIndex(1));
-  Attend(recording, x, LayerIndex(1));
-  const RecordedPrefix selected = prefix.Select({2, 1});
+  const RecordedPrefix selected = Recorded({4, 2, 3}, x).Select({2, 1});
   EXPECT_THAT(selected.lengths, ElementsAre(3, 2));
-  EXPECT_EQ(selected.first_layer, LayerIndex(1));
-  // No longer than the longest row that is left.
-  EXPECT_THAT(selected.keys[0].sizes(), ElementsAre(2, kHeads, 3, kDim));
-  EXPECT_THAT(selected.keys[0][0].transpose(0, 1), TensorNear(x.key.narrow(0, 6, 3), 0));
-  EXPECT_THAT(selected.values[0][1].narrow(1, 0, 2).transpose(0, 1),
-              TensorNear(x.value.narrow(0, 4, 2), 0));
+  EXPECT_EQ(selected.first_layer, LayerIndex(3));
+  const at::Tensor places = at::tensor({6, 7, 8, 4, 5}, at::kLong);
+  EXPECT_THAT(selected.keys[0], TensorNear(x.key.index_select(0, places), 0));
+  EXPECT_THAT(selected.values[0], TensorNear(x.value.index_select(0, places), 0));
 }
 
 TEST(RecordedPrefixTest, SelectOfNoRowsIsEmpty) {
-  RecordedPrefix prefix;
-  PackedAttention recording({2}, at::kCPU);
-  recording.RecordInto(&prefix, kLayer);
-  Attend(recording, RandomInputs(2, 1));
-  EXPECT_TRUE(prefix.Select({}).lengths.empty());
-}
-
-TEST(RecordedPrefixTest, RecordingAgainReplacesWhatWasThere) {
-  RecordedPrefix prefix;
-  for (int i = 0; i < 2; ++i) {
-    PackedAttention recording({2}, at::kCPU);
-    recording.RecordInto(&prefix, kLayer);
-    Attend(recording, RandomInputs(2, 1));
-  }
-  EXPECT_EQ(prefix.keys.size(), 1u);
-  EXPECT_EQ(prefix.values.size(), 1u);
+  EXPECT_TRUE(Recorded({2}, RandomInputs(2, 1)).Select({}).lengths.empty());
 }
 
 TEST(KvCacheTest, TheLengthMovesOnlyWithAdvance) {

@@ -11,11 +11,18 @@
 #include "core/base/digest.h"
 #include "core/base/status_macros.h"
 #include "core/base/torch_status.h"
+#include "core/model/attention.h"
 #include "core/model/checkpoint.h"
 #include "core/model/gpt2.h"
 #include "core/model/gptj.h"
 
 namespace amend {
+
+at::Tensor CausalLm::Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
+                           AttentionContext& attention, const DownProjectionHook* hook) const {
+  const AttentionInput input = Project(layer, hidden, positions);
+  return Finish(layer, hidden, attention.Attend(layer, input.query, input.key, input.value), hook);
+}
 
 absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& directory,
                                                              const LoadOptions& options) {

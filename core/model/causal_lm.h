@@ -17,6 +17,7 @@ class Tensor;
 namespace amend {
 
 class AttentionContext;
+struct AttentionInput;
 class DownProjectionHook;
 
 enum class Dtype { kFloat32, kBFloat16 };
@@ -42,15 +43,28 @@ class CausalLm {
 
   // ids, positions: [T], int64. Returns [T, d].
   virtual at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const = 0;
-  // One transformer block. hidden [T, d]; positions [T], int64. `hook` may be null. Returns [T, d].
-  virtual at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
-                           AttentionContext& attention, const DownProjectionHook* hook) const = 0;
+  // The first part of a block: queries, keys and values of its tokens. hidden [T, d]; positions
+  // [T], int64.
+  virtual AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
+                                 const at::Tensor& positions) const = 0;
+  // The rest of a block, from what its attention put out. hidden [T, d]: the block's input; mixed
+  // [T, d]. `hook` may be null. Returns [T, d].
+  virtual at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
+                            const DownProjectionHook* hook) const = 0;
+  // One transformer block: Project, attention, Finish.
+  at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
+                   AttentionContext& attention, const DownProjectionHook* hook) const;
   // Final norm and output head. hidden [R, d] -> logits [R, vocabulary], float32.
   virtual at::Tensor Head(const at::Tensor& hidden) const = 0;
   // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the
   // checkpoint's own layout.
   virtual at::Tensor DownProjection(LayerIndex layer) const = 0;
   virtual int64_t ParameterCount() const = 0;
+  // The same model, weights shared, that runs the blocks from `first` on and the head with packed
+  // weights (see PackedWeight): for many forward and backward passes over about `rows` rows. Only
+  // for a model in float32 on the CPU.
+  virtual std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
+                                                            int64_t rows) const = 0;
 
  protected:
   CausalLm(ModelConfig config, LoadOptions options)

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 
 #include <utility>
 #include <vector>
@@ -30,6 +29,7 @@ struct Gpt2Weights {
   at::Tensor position_embedding;  // [context, d]
   std::vector<Gpt2Block> blocks;
   LayerNorm1d final_norm;
+  Linear head;  // tied to the token embedding
 };
 
 class Gpt2 : public CausalLm {
@@ -42,13 +42,18 @@ class Gpt2 : public CausalLm {
            at::embedding(weights_.position_embedding, positions);
   }
 
-  at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
-                   AttentionContext& attention, const DownProjectionHook* hook) const override {
+  AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
+                         const at::Tensor&) const override {
     const Gpt2Block& block = weights_.blocks[layer.value()];
-    const at::Tensor qkv = block.query_key_value(block.attention_norm(hidden))
-                               .view({-1, 3, config().heads, config().head_dim()});
-    const at::Tensor mixed =
-        attention.Attend(layer, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
+    const std::vector<at::Tensor> parts = block.query_key_value(block.attention_norm(hidden))
+                                              .view({-1, 3, config().heads, config().head_dim()})
+                                              .unbind(1);
+    return {parts[0], parts[1], parts[2]};
+  }
+
+  at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
+                    const DownProjectionHook* hook) const override {
+    const Gpt2Block& block = weights_.blocks[layer.value()];
     const at::Tensor middle = hidden + block.attention_out(mixed);
     const at::Tensor key = GeluNew(block.mlp_up(block.mlp_norm(middle)));
     const at::Tensor value = block.mlp_down(key);
@@ -56,7 +61,7 @@ class Gpt2 : public CausalLm {
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
-    return at::linear(weights_.final_norm(hidden), weights_.token_embedding).to(at::kFloat);
+    return weights_.head(weights_.final_norm(hidden)).to(at::kFloat);
   }
 
   at::Tensor DownProjection(LayerIndex layer) const override {
@@ -69,6 +74,20 @@ class Gpt2 : public CausalLm {
     const int64_t block = 4 * d * d + 4 * d + 2 * d * m + m + d + 4 * d;
     return (config().vocabulary_size + config().context_length) * d + config().layers * block +
            2 * d;
+  }
+
+  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
+                                                    int64_t rows) const override {
+    Gpt2Weights weights = weights_;
+    for (int layer = first.value(); layer < config().layers; ++layer) {
+      Gpt2Block& block = weights.blocks[layer];
+      for (Linear* linear :
+           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
+        linear->Pack(dtype, rows);
+      }
+    }
+    weights.head.Pack(dtype, rows);
+    return std::make_shared<const Gpt2>(config(), load_options(), std::move(weights));
   }
 
  private:
@@ -112,6 +131,7 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGpt2(const ModelConfig& conf
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
                          reader.ReadLayerNorm("transformer.ln_f", d, config.layer_norm_epsilon));
+  weights.head.weight = weights.token_embedding;
   return std::make_shared<const Gpt2>(config, options, std::move(weights));
 }
 

@@ -49,14 +49,18 @@ class Gptj : public CausalLm {
     return at::embedding(weights_.token_embedding, ids);
   }
 
-  at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
-                   AttentionContext& attention, const DownProjectionHook* hook) const override {
+  AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
+                         const at::Tensor& positions) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
     const at::Tensor normed = block.norm(hidden);
-    const at::Tensor mixed =
-        attention.Attend(layer, Rotate(Heads(block.query(normed)), positions),
-                         Rotate(Heads(block.key(normed)), positions), Heads(block.value(normed)));
-    const at::Tensor key = GeluNew(block.mlp_up(normed));
+    return {Rotate(Heads(block.query(normed)), positions),
+            Rotate(Heads(block.key(normed)), positions), Heads(block.value(normed))};
+  }
+
+  at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
+                    const DownProjectionHook* hook) const override {
+    const GptjBlock& block = weights_.blocks[layer.value()];
+    const at::Tensor key = GeluNew(block.mlp_up(block.norm(hidden)));
     const at::Tensor value = block.mlp_down(key);
     return hidden + block.attention_out(mixed) +
            (hook == nullptr ? value : hook->Apply(layer, key, value));
@@ -76,6 +80,20 @@ class Gptj : public CausalLm {
     const int64_t vocabulary = config().vocabulary_size;
     return 2 * vocabulary * d + vocabulary +
            config().layers * (4 * d * d + 2 * d * m + m + d + 2 * d) + 2 * d;
+  }
+
+  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
+                                                    int64_t rows) const override {
+    GptjWeights weights = weights_;
+    for (int layer = first.value(); layer < config().layers; ++layer) {
+      GptjBlock& block = weights.blocks[layer];
+      for (Linear* linear : {&block.query, &block.key, &block.value, &block.attention_out,
+                             &block.mlp_up, &block.mlp_down}) {
+        linear->Pack(dtype, rows);
+      }
+    }
+    weights.head.Pack(dtype, rows);
+    return std::make_shared<const Gptj>(config(), load_options(), std::move(weights));
   }
 
  private:

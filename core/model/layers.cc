@@ -12,6 +12,7 @@
 namespace amend {
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
+  if (packed != nullptr) return (*packed)(x, bias);
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 

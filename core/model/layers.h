@@ -3,11 +3,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "core/model/causal_lm.h"
 #include "core/model/checkpoint.h"
+#include "core/model/packed_weight.h"
 
 // Building blocks that architectures share. Letters: T packed tokens.
 
@@ -17,6 +19,11 @@ namespace amend {
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; may be undefined
+  // The weight once more, where products are to run on it; may be null.
+  std::shared_ptr<const PackedWeight> packed = nullptr;
+
+  // See PackedWeight::Pack.
+  void Pack(Dtype dtype, int64_t rows) { packed = PackedWeight::Pack(weight, dtype, rows); }
 
   // x [T, in] -> [T, out].
   at::Tensor operator()(const at::Tensor& x) const;
