@@ -104,7 +104,7 @@ absl::Status EditLine::Append(const RevisionFactors& factors) {
     // All of them first: a line never holds half a batch.
     for (const LayerFactors& layer : factors.layers) {
       const auto it = state_->layers.find(layer.layer);
-      const int64_t size = it == state_->layers.end() ? 0 : it->second.solver.size();
+      const int64_t size = it == state_->layers.end() ? 0 : it->second.size();
       if (size != layer.keys.cols) {
         return absl::InvalidArgumentError(absl::StrCat("keys of layer ", layer.layer.value(),
                                                        " have ", layer.keys.cols,
@@ -112,7 +112,7 @@ absl::Status EditLine::Append(const RevisionFactors& factors) {
       }
     }
     for (const LayerFactors& layer : factors.layers) {
-      AMEND_RETURN_IF_ERROR(state_->layers.at(layer.layer).solver.Append(ToTensor(layer.keys)));
+      AMEND_RETURN_IF_ERROR(state_->layers.at(layer.layer).Append(ToTensor(layer.keys)));
     }
     return absl::OkStatus();
   });
@@ -173,7 +173,7 @@ const EditSettings& BatchEditor::settings() const { return state_->settings; }
 std::unique_ptr<EditLine> BatchEditor::NewLine() const {
   auto state = std::make_unique<EditLine::State>();
   for (const auto& [layer, factor] : state_->background)
-    state->layers.emplace(layer, LineLayer(KeySolver(factor)));
+    state->layers.emplace(layer, KeySolver(factor));
   return std::unique_ptr<EditLine>(new EditLine(std::move(state)));
 }
 

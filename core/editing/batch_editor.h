@@ -30,9 +30,8 @@ struct BatchSolution {
 
 // The state that consecutive batches of one line share. Per edited layer: a KeySolver, which stands
 // for C = lambda * Cov + sum of k k' over all edits so far (see there for what it keeps: up to 2.5
-// d_in^2 bytes, and once a quarter of d_in keys were appended another 4 d_in^2), and from d_in
-// d_out / (d_in + d_out) edits on the line's update as a matrix (4 d_in d_out bytes). A new line
-// keeps nothing of its own. Not thread-safe; owned by the coordinator thread.
+// d_in^2 bytes, and once a quarter of d_in keys were appended another 4 d_in^2). A new line keeps
+// nothing of its own. Not thread-safe; owned by the coordinator thread.
 class EditLine {
  public:
   ~EditLine();

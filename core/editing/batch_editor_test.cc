@@ -190,7 +190,7 @@ TEST_F(BatchEditorTest, ASingularCovarianceIsRefusedBeforeAnyEdit) {
                              HasSubstr("more text"))));
 }
 
-// Long enough that keys move into a new factor and the temporary hooks become dense.
+// Long enough that keys move into a new factor.
 TEST_F(BatchEditorTest, FactorsSolveTheEquationAlsoAfterALongLine) {
   settings_.steps = 2;
   settings_.layers = {LayerIndex(0), LayerIndex(2)};

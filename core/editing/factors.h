@@ -9,7 +9,8 @@
 namespace amend {
 
 // What one batch of b edits adds to one layer; row i belongs to edit i. The layer's update is u' *
-// v (arXiv 2403.05330, section 3.2, with u = R and v = (C + K K')^-1 K).
+// v (arXiv 2403.05330, section 3.2): v = (C + K K')^-1 K, and u = R, each residual divided by its
+// edit's activation (docs/decisions/0006).
 struct LayerFactors {
   LayerIndex layer;
   Matrix u;     // [b, d_out]

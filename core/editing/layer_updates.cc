@@ -2,8 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/zeros.h>
 
 #include <tuple>
 #include <utility>
@@ -20,24 +18,13 @@
 namespace amend {
 namespace {
 
-// The parent's whole update of one layer, without a scope: dense * x + u (v'x).
-struct WholeUpdate {
-  at::Tensor dense;     // [d_out, d_in], float32; may be undefined
-  StackedFactors rest;  // no threshold; may be empty
-};
-
-// The hooks while a batch is being solved: a layer that has not been updated yet adds the parent's
-// whole update, an updated one the parent's edits and the batch's own where they fire. Can also
-// keep what one layer's projection reads.
+// The hooks while a batch is being solved: the parent's, and the batch's own edits at the layers
+// that have been updated, all where they fire. Can also keep what one layer's projection reads.
 class SolvingHooks : public DownProjectionHook {
  public:
   explicit SolvingHooks(const HookStack& parent) : parent_(parent) {}
 
-  void SetTemporary(LayerIndex layer, WholeUpdate whole) { whole_[layer] = std::move(whole); }
-  void SetUpdated(LayerIndex layer, StackedFactors own) {
-    whole_.erase(layer);
-    updated_[layer] = std::move(own);
-  }
+  void SetUpdated(LayerIndex layer, StackedFactors own) { updated_[layer] = std::move(own); }
   // `input` [T, d_in] receives the input of `layer` at the next forward; null stops it.
   void Capture(LayerIndex layer, at::Tensor* input) {
     captured_layer_ = layer;
@@ -47,51 +34,19 @@ class SolvingHooks : public DownProjectionHook {
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override {
     if (captured_ != nullptr && layer == captured_layer_) *captured_ = input;
-    if (const auto it = whole_.find(layer); it != whole_.end()) {
-      const at::Tensor sum =
-          it->second.dense.defined()
-              ? at::addmm(output.to(at::kFloat), input.to(at::kFloat), it->second.dense.t())
-              : output;
-      return ApplyFactors(it->second.rest, input, sum).output.to(output.scalar_type());
-    }
-    if (const auto it = updated_.find(layer); it != updated_.end()) {
-      // In float32 until all is added.
-      const at::Tensor before = parent_.Apply(layer, input, output.to(at::kFloat));
-      return ApplyFactors(it->second, input, before).output.to(output.scalar_type());
-    }
-    return output;
+    const auto it = updated_.find(layer);
+    if (it == updated_.end()) return parent_.Apply(layer, input, output);
+    // In float32 until all is added.
+    const at::Tensor before = parent_.Apply(layer, input, output.to(at::kFloat));
+    return ApplyFactors(it->second, input, before).output.to(output.scalar_type());
   }
 
  private:
   const HookStack& parent_;
-  std::map<LayerIndex, WholeUpdate> whole_;
   std::map<LayerIndex, StackedFactors> updated_;
   LayerIndex captured_layer_;
   at::Tensor* captured_ = nullptr;
 };
-
-StackedFactors WithoutScope(const StackedFactors& factors, int64_t begin, int64_t count) {
-  StackedFactors part;
-  part.u = factors.u.narrow(0, begin, count);
-  part.v = factors.v.narrow(0, begin, count);
-  return part;
-}
-
-// Few factors stay factors; many are folded into the line's dense update, in steps whose borders do
-// not depend on the batches.
-WholeUpdate WholeUpdateOf(const StackedFactors& factors, LineLayer* line) {
-  if (factors.empty()) return {};
-  const int64_t edits = factors.u.size(0);
-  const int64_t d_out = factors.u.size(1);
-  const int64_t d_in = factors.v.size(1);
-  if (edits * (d_in + d_out) < d_in * d_out) return {{}, WithoutScope(factors, 0, edits)};
-  if (!line->dense.defined()) line->dense = at::zeros({d_out, d_in}, factors.u.options());
-  for (; line->dense_edits + kFoldedEdits <= edits; line->dense_edits += kFoldedEdits) {
-    const StackedFactors part = WithoutScope(factors, line->dense_edits, kFoldedEdits);
-    line->dense.addmm_(part.u.t(), part.v);
-  }
-  return {line->dense, WithoutScope(factors, line->dense_edits, edits - line->dense_edits)};
-}
 
 // The prompts of a batch, each cut behind its lookup index, and their hidden states as the layer
 // loop walks upwards.
@@ -182,8 +137,6 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
   const int layers = static_cast<int>(settings.layers.size());
   const int last = settings.layers.back().value();
   SolvingHooks hooks(parent);
-  for (const LayerIndex layer : settings.layers)
-    hooks.SetTemporary(layer, WholeUpdateOf(parent.LayerFactorsOf(layer), &line->at(layer)));
   std::map<LayerIndex, LayerUpdate> updates;
   LayerWalk walk(model, edits);
   for (int i = 0; i < layers; ++i) {
@@ -191,10 +144,11 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     walk.AdvanceTo(layer.value(), hooks);
     LayerUpdate update;
     std::tie(update.keys, update.current) = walk.KeysAndCurrent(last, &hooks);
-    AMEND_ASSIGN_OR_RETURN(const at::Tensor v, line->at(layer).solver.Solve(update.keys));
-    update.u = (target_values - update.current) / static_cast<double>(layers - i);
+    AMEND_ASSIGN_OR_RETURN(const at::Tensor v, line->at(layer).Solve(update.keys));
     update.v = v.to(at::kFloat);
     update.activations = (v * update.keys.to(at::kDouble)).sum(1).to(at::kFloat);
+    const at::Tensor residuals = (target_values - update.current) / static_cast<double>(layers - i);
+    update.u = residuals / update.activations.unsqueeze(1);
     hooks.SetUpdated(layer, {update.u, update.v, update.activations * settings.beta});
     updates[layer] = std::move(update);
     if (!after_layer(i + 1, layers)) return absl::CancelledError("solving was cancelled");
@@ -210,7 +164,7 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
   LineLayers line;
   for (const auto& [layer, covariance] : covariances) {
     AMEND_ASSIGN_OR_RETURN(auto factor, CholeskyFactor::Of(covariance));
-    line.emplace(layer, LineLayer(KeySolver(std::move(factor))));
+    line.emplace(layer, KeySolver(std::move(factor)));
   }
   return SolveLayers(model, parent, settings, edits, target_values, &line, after_layer);
 }

@@ -23,35 +23,22 @@ namespace amend {
 struct LayerUpdate {
   at::Tensor keys;         // [B, d_in], float32
   at::Tensor current;      // [B, d], float32: output of block l_m before this layer's update
-  at::Tensor u;            // [B, d_out], float32: residuals
+  at::Tensor u;            // [B, d_out], float32: residuals / activations
   at::Tensor v;            // [B, d_in], float32: (C + K K')^-1 k
   at::Tensor activations;  // [B], float32: v_b . k_b
 };
 
-// What a line keeps of one layer for the batches to come.
-struct LineLayer {
-  explicit LineLayer(KeySolver keys) : solver(std::move(keys)) {}
+// Of each edited layer, what a line keeps for the batches to come.
+using LineLayers = std::map<LayerIndex, KeySolver>;
 
-  KeySolver solver;
-  // u'v summed over the line's first `dense_edits` edits [d_out, d_in], float32; undefined while
-  // there are none. Grows in steps of kFoldedEdits from the parent's factors.
-  at::Tensor dense;
-  int64_t dense_edits = 0;
-};
-using LineLayers = std::map<LayerIndex, LineLayer>;
-
-// Columns of a line that are folded into its dense update in one go.
-inline constexpr int64_t kFoldedEdits = 256;
-
-// The layer loop of arXiv 2403.05330, algorithm 1: for each edited layer in turn keys, residuals
-// towards `target_values` [B, d], and factors. While it runs, layers that are not updated yet add
-// the parent's accumulated update at every token (temporary hooks); a layer that has been updated
-// uses the serving scope with the batch's own columns.
+// The layer loop of arXiv 2403.05330, algorithm 1, for the serving scope: for each edited layer in
+// turn keys, residuals towards `target_values` [B, d], and factors. Two things differ from the
+// paper (docs/decisions/0006): all layers use the serving scope throughout, so that residuals are
+// measured on what will be served; and u is divided by the edit's own activation, so that an edit
+// adds its whole residual at its own key however strongly the covariance damps it.
 //
 // `line` is the parent's, for each edited layer. The edits in it stay what they are; what it keeps
-// of them may change its form. Where the parent has more edits than d_in d_out / (d_in + d_out),
-// the temporary hooks are dense: their cost does not grow with the line. `after_layer(done,
-// total)`: false cancels.
+// of them may change its form. `after_layer(done, total)`: false cancels.
 absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
     const CausalLm& model, const HookStack& parent, const EditSettings& settings,
     absl::Span<const EditRows> edits, const at::Tensor& target_values, LineLayers* line,

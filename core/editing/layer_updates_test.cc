@@ -106,47 +106,6 @@ INSTANTIATE_TEST_SUITE_P(Seeds, LayerUpdatesOracleTest, testing::Range(0, 36));
 
 TEST(LayerUpdatesLargeBatchTest, EqualsTheSlowComputation) { ExpectEqualsOracle(99, 40); }
 
-// More edits than the rank of a layer's update: the temporary hooks are dense.
-TEST(LayerUpdatesLongLineTest, EqualsTheSlowComputation) {
-  for (const uint64_t seed : {3, 4}) {
-    SCOPED_TRACE(absl::StrCat("seed ", seed));
-    Case given = MakeCase(seed, 5);
-    const RandomModelShape shape;
-    std::vector<int> layers;
-    for (const LayerIndex layer : given.settings.layers) layers.push_back(layer.value());
-    for (int i = 0; i < 9; ++i) {
-      RevisionFactors more = RandomFactors(shape, layers, 67, seed + 500 + i);
-      for (LayerFactors& factors : more.layers) {
-        for (float& value : factors.u.values) value *= 0.05f;
-      }
-      given.parents.push_back(more);
-      given.hooks = *HookStack::Extend(given.hooks, Revision(100 + i), more);
-    }
-    ExpectEqualsOracle(given);
-  }
-}
-
-TEST(LayerUpdatesTest, ALineKeepsItsDenseUpdateForTheNextBatch) {
-  Case given = MakeCase(7, 4);
-  std::vector<int> layers;
-  for (const LayerIndex layer : given.settings.layers) layers.push_back(layer.value());
-  LineLayers line;
-  for (const auto& [layer, covariance] : given.covariances)
-    line.emplace(layer, LineLayer(KeySolver(*CholeskyFactor::Of(covariance))));
-  for (int i = 0; i < 3; ++i) {
-    given.hooks = *HookStack::Extend(given.hooks, Revision(100 + i),
-                                     RandomFactors(RandomModelShape(), layers, 300, 900 + i));
-    AMEND_ASSERT_OK_AND_ASSIGN(const Updates updates,
-                               SolveLayers(*given.model, *given.hooks, given.settings, given.edits,
-                                           given.targets, &line, GoOn));
-    AMEND_ASSERT_OK_AND_ASSIGN(const Updates fresh, Solve(given));
-    const LineLayer& first = line.at(given.settings.layers[0]);
-    EXPECT_EQ(first.dense_edits, given.hooks->edit_count() / kFoldedEdits * kFoldedEdits);
-    for (const auto& [layer, update] : fresh)
-      EXPECT_LT(RelativeDifference(updates.at(layer).keys, update.keys), 1e-5);
-  }
-}
-
 TEST(LayerUpdatesTest, SolvingTwiceGivesTheSameBytes) {
   const Case given = MakeCase(5, 7);
   AMEND_ASSERT_OK_AND_ASSIGN(const Updates first, Solve(given));
@@ -169,7 +128,9 @@ TEST(LayerUpdatesTest, TheLastLayerClosesTheWholeResidual) {
   const Case given = MakeCase(7, 4);
   AMEND_ASSERT_OK_AND_ASSIGN(const Updates updates, Solve(given));
   const LayerUpdate& last = updates.at(given.settings.layers.back());
-  EXPECT_TRUE(last.u.equal(given.targets - last.current));
+  EXPECT_LT(
+      RelativeDifference(last.u * last.activations.unsqueeze(1), given.targets - last.current),
+      1e-6);
 }
 
 TEST(LayerUpdatesTest, ProgressCountsLayers) {

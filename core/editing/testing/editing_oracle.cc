@@ -168,10 +168,11 @@ OracleUpdate SolveOneLayer(const CausalLm& model, const Hooks& hooks, int last, 
   OracleUpdate update;
   update.keys = at::stack(keys, 0);
   update.current = at::stack(current, 0);
-  update.u = (targets - update.current) * share;
   const at::Tensor k = update.keys.to(at::kDouble).t();  // [d_in, B]
   const at::Tensor x = at::linalg_solve(covariance + at::matmul(k, k.t()), k);
   update.v = x.t().to(at::kFloat);
+  const at::Tensor activations = (update.v * update.keys).sum(1).unsqueeze(1);
+  update.u = (targets - update.current) * share / activations;
   return update;
 }
 
@@ -249,14 +250,8 @@ std::map<LayerIndex, OracleUpdate> OracleSolveLayers(
     Hooks hooks;
     for (size_t j = 0; j < layers; ++j) {
       const LayerIndex layer = settings.layers[j];
-      hooks.layers[layer] = [&, layer, updated = j < i](const at::Tensor& input,
-                                                        const at::Tensor& output) {
-        if (updated) return OracleScopedOutput(line, settings.beta, layer, input, output);
-        // Temporary hook: the whole accumulated update, everywhere.
-        at::Tensor dense = at::zeros({output.size(1), input.size(1)});
-        for (const LayerFactors* factors : FactorsOf(line, layer))
-          dense = dense + at::matmul(ToTensor(factors->u).t(), ToTensor(factors->v));
-        return output + at::matmul(input, dense.t());
+      hooks.layers[layer] = [&, layer](const at::Tensor& input, const at::Tensor& output) {
+        return OracleScopedOutput(line, settings.beta, layer, input, output);
       };
     }
     const LayerIndex layer = settings.layers[i];
