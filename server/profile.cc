@@ -114,6 +114,7 @@ void FillDefaults(v1::Profile* profile) {
     scope->set_mode(v1::ScopeSettings::LEVERAGE);
   }
   if (scope->beta() == 0) scope->set_beta(0.5);
+  if (scope->mode() == v1::ScopeSettings::REFERENCE && scope->alpha() == 0) scope->set_alpha(2.2);
   v1::TargetSettings* target = profile->mutable_target();
   if (target->learning_rate() == 0) target->set_learning_rate(0.5);
   if (target->steps() == 0) target->set_steps(20);
@@ -178,9 +179,11 @@ void CheckTarget(const v1::Profile& profile, const ModelConfig& config, Checker*
 
 void CheckRest(const v1::Profile& profile, Checker* check) {
   check->Positive("lambda", profile.lambda());
-  check->Require(profile.scope().mode() == v1::ScopeSettings::LEVERAGE, "scope.mode",
-                 v1::ScopeSettings::Mode_Name(profile.scope().mode()),
-                 "only LEVERAGE can serve (REFERENCE looks at tokens that come later)");
+  const bool is_reference = profile.scope().mode() == v1::ScopeSettings::REFERENCE;
+  check->Require(is_reference || profile.scope().mode() == v1::ScopeSettings::LEVERAGE,
+                 "scope.mode", static_cast<int>(profile.scope().mode()),
+                 "neither LEVERAGE nor REFERENCE");
+  if (is_reference) check->Positive("scope.alpha", profile.scope().alpha());
   check->Require(profile.scope().beta() > 0 && profile.scope().beta() < 1, "scope.beta",
                  profile.scope().beta(), "not in (0, 1)");
   const auto& templates = profile.context_templates().templates();
@@ -204,6 +207,10 @@ EditProfile ToCore(v1::Profile proto) {
   for (const int layer : proto.layers()) profile.settings.layers.push_back(LayerIndex(layer));
   profile.settings.lambda = proto.lambda();
   profile.settings.beta = proto.scope().beta();
+  if (proto.scope().mode() == v1::ScopeSettings::REFERENCE) {
+    profile.settings.scope = EditScope::kReference;
+    profile.settings.alpha = proto.scope().alpha();
+  }
   profile.settings.learning_rate = proto.target().learning_rate();
   profile.settings.steps = proto.target().steps();
   profile.settings.clamp = proto.target().clamp();
@@ -293,6 +300,10 @@ std::string HyperparametersText(const EditSettings& settings) {
   };
   for (const auto& [name, value] : numbers)
     absl::StrAppendFormat(&text, "%s: %.17g\n", name, value);
+  // Stores of LEVERAGE hold a text without these lines.
+  if (settings.scope == EditScope::kReference) {
+    absl::StrAppendFormat(&text, "scope: REFERENCE\nalpha: %.17g\n", settings.alpha);
+  }
   return text;
 }
 

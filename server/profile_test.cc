@@ -78,10 +78,19 @@ TEST(ProfileTest, UnsetFieldsGetTheirDefaults) {
   EXPECT_EQ(profile.proto.scope().mode(), v1::ScopeSettings::LEVERAGE);
 }
 
-TEST(ProfileTest, ReferenceScopeIsRefused) {
-  EXPECT_THAT(Parse("scope { mode: REFERENCE }"),
-              StatusIs(kInvalid, AllOf(HasSubstr("my.profile: scope.mode is REFERENCE"),
-                                       HasSubstr("only LEVERAGE can serve"))));
+TEST(ProfileTest, ReferenceScopeHasAnAlpha) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditProfile given,
+                             Parse("scope { mode: REFERENCE alpha: 1.5 }"));
+  EXPECT_EQ(given.settings.scope, EditScope::kReference);
+  EXPECT_EQ(given.settings.alpha, 1.5);
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditProfile unset, Parse("scope { mode: REFERENCE }"));
+  EXPECT_EQ(unset.settings.alpha, 2.2);
+}
+
+TEST(ProfileTest, ScopeIsLeverageUnlessTheProfileSaysOtherwise) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditProfile profile, Parse("scope { beta: 0.4 }"));
+  EXPECT_EQ(profile.settings.scope, EditScope::kLeverage);
+  EXPECT_EQ(profile.settings.beta, 0.4);
 }
 
 TEST(ProfileTest, ASyntaxErrorNamesFileAndLine) {
@@ -117,6 +126,9 @@ TEST(ProfileTest, EachFieldOutsideItsRangeIsNamedWithItsValue) {
       {"layers: 6", "layers[1] is 6, the model has layers 0 to 5"},
       {"layers: 0", "layers[1] is 0, not above"},
       {"scope { beta: 1.5 }", "scope.beta is 1.5"},
+      {"scope { mode: REFERENCE alpha: -1 }", "scope.alpha is -1"},
+      {"scope { mode: REFERENCE alpha: nan }", "scope.alpha is nan"},
+      {"scope { mode: 7 }", "scope.mode is 7"},
       {"target { learning_rate: -1 }", "target.learning_rate is -1"},
       {"target { learning_rate: nan }", "target.learning_rate is nan"},
       {"target { steps: -2 }", "target.steps is -2"},
@@ -159,6 +171,19 @@ TEST(ProfileTest, HyperparametersTextChangesWithEachSetting) {
   changed = base;
   changed.layers.push_back(LayerIndex(2));
   EXPECT_NE(HyperparametersText(changed), text);
+}
+
+// Existing stores hold these bytes and are compared with them.
+TEST(ProfileTest, HyperparametersTextOfLeverageStaysAsItIs) {
+  EXPECT_EQ(HyperparametersText(Parse("scope { mode: LEVERAGE alpha: 3 }")->settings),
+            "layers: 1\nlambda: 10\nbeta: 0.5\nlearning_rate: 0.5\nsteps: 20\nclamp: 0.75\n"
+            "kl_factor: 0.0625\nweight_decay: 0.5\nstop_loss: 0.050000000000000003\n"
+            "loss_layer: -1\n");
+}
+
+TEST(ProfileTest, HyperparametersTextOfReferenceHoldsScopeAndAlpha) {
+  EXPECT_THAT(HyperparametersText(Parse("scope { mode: REFERENCE alpha: 1.5 }")->settings),
+              HasSubstr("scope: REFERENCE\nalpha: 1.5\n"));
 }
 
 TEST(ProfileTest, HyperparametersTextLeavesTemplatesOut) {

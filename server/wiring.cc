@@ -99,6 +99,17 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
   return load;
 }
 
+// INVALID_ARGUMENT for a profile that edits a model but cannot serve it.
+absl::Status CheckServable(const EditProfile& profile) {
+  if (profile.settings.scope == EditScope::kLeverage) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the profile ", profile.proto.name(),
+      " cannot serve: scope.mode REFERENCE compares each token with all tokens of its row, later "
+      "ones and padding among them, so that cached, chunked and batched forwards would not agree; "
+      "scope.mode LEVERAGE serves, and tests/benchmark/editing:edit_benchmark edits and evaluates "
+      "with REFERENCE"));
+}
+
 // The last name of the path, also where it ends with a slash.
 std::string NameOf(const std::string& directory) {
   const fs::path path = fs::absolute(directory).lexically_normal();
@@ -210,6 +221,7 @@ absl::Status Server::Parts::LoadModel() {
                                              : LoadProfile(options.profile_file, config);
   if (!chosen.ok()) return chosen.status();
   profile = *std::move(chosen);
+  AMEND_RETURN_IF_ERROR(CheckServable(profile));
   AMEND_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromDirectory(options.model_directory));
   AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, load));
   if (tokenizer->vocabulary_size() > config.vocabulary_size) {

@@ -201,6 +201,16 @@ TEST_F(WiringTest, WrongValuesAreNamed) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"somewhere\"")));
 }
 
+TEST_F(WiringTest, AProfileOfTheReferenceScopeIsNotServed) {
+  std::ofstream(options_.profile_file, std::ios::app)
+      << "name: \"paper\" scope { mode: REFERENCE }\n";
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("the profile paper cannot serve"), HasSubstr("padding"),
+                             HasSubstr("LEVERAGE serves"), HasSubstr("edit_benchmark"))));
+  EXPECT_FALSE(fs::exists(options_.data_directory));
+}
+
 TEST_F(WiringTest, CudaWithoutADeviceIsRefused) {
   if (CudaIsAvailable()) GTEST_SKIP() << "there is a CUDA device here";
   options_.device = "cuda";
