@@ -123,6 +123,9 @@ void FillDefaults(v1::Profile* profile) {
   if (target->weight_decay() == 0) target->set_weight_decay(0.5);
   if (target->stop_loss() == 0) target->set_stop_loss(0.05);
   if (!target->has_loss_layer()) target->set_loss_layer(-1);
+  if (target->precision() == v1::TargetSettings::PRECISION_UNSPECIFIED) {
+    target->set_precision(v1::TargetSettings::FLOAT32);
+  }
   if (profile->gate().mode() == v1::GateSettings::MODE_UNSPECIFIED) {
     profile->mutable_gate()->set_mode(v1::GateSettings::ENFORCE);
   }
@@ -169,6 +172,8 @@ void CheckTarget(const v1::Profile& profile, const ModelConfig& config, Checker*
   check->NotNegative("target.kl_factor", target.kl_factor());
   check->NotNegative("target.weight_decay", target.weight_decay());
   check->NotNegative("target.stop_loss", target.stop_loss());
+  check->Require(v1::TargetSettings::Precision_IsValid(target.precision()), "target.precision",
+                 static_cast<int>(target.precision()), "neither FLOAT32 nor BFLOAT16");
   const int last = profile.layers().empty() ? 0 : profile.layers(profile.layers_size() - 1);
   check->Require(target.loss_layer() == -1 ||
                      (target.loss_layer() > last && target.loss_layer() < config.layers),
@@ -217,6 +222,9 @@ EditProfile ToCore(v1::Profile proto) {
   profile.settings.kl_factor = proto.target().kl_factor();
   profile.settings.weight_decay = proto.target().weight_decay();
   profile.settings.stop_loss = proto.target().stop_loss();
+  if (proto.target().precision() == v1::TargetSettings::BFLOAT16) {
+    profile.settings.target_precision = TargetPrecision::kBFloat16;
+  }
   profile.settings.loss_layer = proto.target().loss_layer();
   const auto& templates = proto.context_templates().templates();
   profile.settings.context_templates.assign(templates.begin(), templates.end());
@@ -300,7 +308,10 @@ std::string HyperparametersText(const EditSettings& settings) {
   };
   for (const auto& [name, value] : numbers)
     absl::StrAppendFormat(&text, "%s: %.17g\n", name, value);
-  // Stores of LEVERAGE hold a text without these lines.
+  // Stores of the defaults hold a text without these lines.
+  if (settings.target_precision == TargetPrecision::kBFloat16) {
+    absl::StrAppend(&text, "target_precision: BFLOAT16\n");
+  }
   if (settings.scope == EditScope::kReference) {
     absl::StrAppendFormat(&text, "scope: REFERENCE\nalpha: %.17g\n", settings.alpha);
   }

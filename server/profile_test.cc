@@ -156,6 +156,12 @@ TEST(ProfileTest, MissingFieldsAreNamed) {
               StatusIs(kInvalid, HasSubstr("covariance is unset")));
 }
 
+TEST(ProfileTest, PrecisionOfTargetValuesIsFloat32UnlessSaid) {
+  EXPECT_EQ(Parse("")->settings.target_precision, TargetPrecision::kFloat32);
+  EXPECT_EQ(Parse("target { precision: BFLOAT16 }")->settings.target_precision,
+            TargetPrecision::kBFloat16);
+}
+
 TEST(ProfileTest, ReportModeDoesNotEnforce) {
   AMEND_ASSERT_OK_AND_ASSIGN(const EditProfile profile, Parse("gate { mode: REPORT }"));
   EXPECT_FALSE(profile.gate_enforced);
@@ -167,6 +173,9 @@ TEST(ProfileTest, HyperparametersTextChangesWithEachSetting) {
   EXPECT_THAT(text, AllOf(HasSubstr("layers: 1\n"), HasSubstr("lambda: 10\n")));
   EditSettings changed = base;
   changed.stop_loss += 1e-9;
+  EXPECT_NE(HyperparametersText(changed), text);
+  changed = base;
+  changed.target_precision = TargetPrecision::kBFloat16;
   EXPECT_NE(HyperparametersText(changed), text);
   changed = base;
   changed.layers.push_back(LayerIndex(2));

@@ -63,8 +63,10 @@ void ExpectEqualsOracle(uint64_t seed, int count) {
   AMEND_ASSERT_OK_AND_ASSIGN(
       const auto hooks,
       HookStack::Extend(HookStack::Empty(*model, settings.beta), Revision(1), parents[0]));
-  AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues fast,
-                             OptimizeTargetValues(*model, *hooks, settings, edits, GoOn));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Model prepared, PrepareForTargets(model, settings));
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const TargetValues fast,
+      OptimizeTargetValues(seed % 2 == 0 ? *model : *prepared, *hooks, settings, edits, GoOn));
   ASSERT_EQ(fast.z.size(0), count);
   for (int i = 0; i < count; ++i) {
     const OracleTarget slow = OracleTargetValue(*model, parents, settings, edits[i]);
@@ -112,6 +114,26 @@ TEST_F(TargetValuesTest, SolvingTwiceGivesTheSameBytes) {
   AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues first, Optimize());
   AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues second, Optimize());
   EXPECT_TRUE(first.z.equal(second.z));
+}
+
+TEST_F(TargetValuesTest, BFloat16ProductsComeNearTheSameLosses) {
+  settings_.target_precision = TargetPrecision::kBFloat16;
+  AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues exact, Optimize());
+  AMEND_ASSERT_OK_AND_ASSIGN(const Model prepared, PrepareForTargets(model_, settings_));
+  AMEND_ASSERT_OK_AND_ASSIGN(const TargetValues rounded,
+                             OptimizeTargetValues(*prepared, *hooks_, settings_, edits_, GoOn));
+  EXPECT_FALSE(exact.z.equal(rounded.z));
+  for (size_t i = 0; i < edits_.size(); ++i) {
+    EXPECT_NEAR(rounded.reports[i].loss, exact.reports[i].loss, 0.05 * exact.reports[i].loss);
+  }
+}
+
+TEST_F(TargetValuesTest, AModelInBFloat16IsLeftAsItIs) {
+  LoadOptions options;
+  options.dtype = Dtype::kBFloat16;
+  AMEND_ASSERT_OK_AND_ASSIGN(const Model model, LoadCausalLm("models/demo", options));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Model prepared, PrepareForTargets(model, settings_));
+  EXPECT_EQ(prepared, model);
 }
 
 TEST_F(TargetValuesTest, AnEditDoesNotDependOnItsBatch) {
