@@ -37,9 +37,9 @@ double LoweredAlpha(double alpha, const at::Tensor& largest_scores) {
   return alpha;
 }
 
-ReferenceEditor::ReferenceEditor(
-    std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-    EditSettings settings, std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>> background)
+ReferenceEditor::ReferenceEditor(std::shared_ptr<const CausalLm> model,
+                                 std::shared_ptr<const Tokenizer> tokenizer, EditSettings settings,
+                                 BackgroundFactors background)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       settings_(std::move(settings)),
@@ -47,9 +47,11 @@ ReferenceEditor::ReferenceEditor(
 
 absl::StatusOr<std::unique_ptr<ReferenceEditor>> ReferenceEditor::Create(
     std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-    EditSettings settings, const KeyCovariance& covariance) {
+    EditSettings settings, KeyCovariance covariance) {
   AMEND_RETURN_IF_ERROR(CheckSettings(settings, model->config()));
-  AMEND_ASSIGN_OR_RETURN(auto background, BackgroundFactors(*model, settings, covariance));
+  AMEND_ASSIGN_OR_RETURN(const BackgroundFactors factored,
+                         FactorCovariance(model->config(), settings, std::move(covariance)));
+  AMEND_ASSIGN_OR_RETURN(BackgroundFactors background, FactorsFor(*model, settings, factored));
   AMEND_ASSIGN_OR_RETURN(model, PrepareForTargets(std::move(model), settings));
   return std::unique_ptr<ReferenceEditor>(new ReferenceEditor(
       std::move(model), std::move(tokenizer), std::move(settings), std::move(background)));

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/types.h"
-#include "core/editing/cholesky_factor.h"
+#include "core/editing/background_factors.h"
 #include "core/editing/edit.h"
 #include "core/editing/edit_settings.h"
 #include "core/editing/key_covariance.h"
@@ -56,7 +56,7 @@ class ReferenceEditor {
   // other.
   static absl::StatusOr<std::unique_ptr<ReferenceEditor>> Create(
       std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-      EditSettings settings, const KeyCovariance& covariance);
+      EditSettings settings, KeyCovariance covariance);
 
   // The line that begins at the unedited model.
   ReferenceLine NewLine() const;
@@ -73,8 +73,7 @@ class ReferenceEditor {
 
  private:
   ReferenceEditor(std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-                  EditSettings settings,
-                  std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>> background);
+                  EditSettings settings, BackgroundFactors background);
   absl::StatusOr<std::vector<EditRows>> Rows(absl::Span<const Edit> edits) const;
   // The layer loop and the new alphas: adds the batch to `solution->line`.
   absl::Status Extend(absl::Span<const EditRows> edits, ReferenceSolution* solution) const;
@@ -83,7 +82,7 @@ class ReferenceEditor {
   const std::shared_ptr<const CausalLm> model_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const EditSettings settings_;
-  const std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>> background_;
+  const BackgroundFactors background_;
 };
 
 }  // namespace amend

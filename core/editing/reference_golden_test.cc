@@ -50,7 +50,8 @@ TEST_P(ReferenceGoldenTest, KeysAndCurrentValuesUnderTheGoldenHooks) {
 
 TEST_P(ReferenceGoldenTest, UpdatesFromTheGoldenKeysAndValues) {
   AMEND_ASSERT_OK_AND_ASSIGN(
-      const auto factors, BackgroundFactors(*run_->model(), run_->settings(), run_->Covariance()));
+      const auto factors,
+      FactorCovariance(run_->model()->config(), run_->settings(), run_->Covariance()));
   std::map<LayerIndex, KeySolver> solvers;
   for (const auto& [layer, factor] : factors) solvers.emplace(layer, KeySolver(factor));
   std::map<LayerIndex, at::Tensor> updates;

@@ -1,7 +1,6 @@
 #include "core/editing/solver_input.h"
 
-#include <ATen/core/Tensor.h>
-
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -9,24 +8,15 @@
 #include "core/base/status_macros.h"
 #include "core/base/torch_status.h"
 #include "core/editing/edit_validation.h"
-#include "core/editing/tensor_matrix.h"
 #include "core/model/torch_device.h"
 
 namespace amend {
 namespace {
 
-absl::StatusOr<const Matrix*> MomentOf(const KeyCovariance& covariance, LayerIndex layer,
-                                       int64_t d_in) {
-  for (const KeyCovariance::Layer& candidate : covariance.layers) {
-    if (candidate.layer != layer) continue;
-    const Matrix& moment = candidate.moment;
-    if (moment.rows == d_in && moment.cols == d_in) return &moment;
-    return absl::InvalidArgumentError(
-        absl::StrCat("the key covariance of layer ", layer.value(), " is [", moment.rows, ", ",
-                     moment.cols, "], the model's keys have ", d_in, " dimensions"));
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("the key covariance lacks edited layer ", layer.value()));
+absl::Status WrongSize(LayerIndex layer, int64_t rows, int64_t cols, int64_t d_in) {
+  return absl::InvalidArgumentError(absl::StrCat("the key covariance of layer ", layer.value(),
+                                                 " is [", rows, ", ", cols,
+                                                 "], the model's keys have ", d_in, " dimensions"));
 }
 
 }  // namespace
@@ -72,15 +62,38 @@ absl::Status CheckSettings(const EditSettings& settings, const ModelConfig& conf
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>>> BackgroundFactors(
-    const CausalLm& model, const EditSettings& settings, const KeyCovariance& covariance) {
-  std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>> factors;
+absl::StatusOr<BackgroundFactors> FactorCovariance(const ModelConfig& config,
+                                                   const EditSettings& settings,
+                                                   KeyCovariance covariance) {
+  BackgroundFactors background;
+  for (KeyCovariance::Layer& layer : covariance.layers) {
+    const auto& edited = settings.layers;
+    if (std::find(edited.begin(), edited.end(), layer.layer) == edited.end()) continue;
+    const Matrix& moment = layer.moment;
+    if (moment.rows != config.intermediate_size || moment.cols != config.intermediate_size) {
+      return WrongSize(layer.layer, moment.rows, moment.cols, config.intermediate_size);
+    }
+    AMEND_ASSIGN_OR_RETURN(background[layer.layer], FactorBackground(layer, settings.lambda));
+    // Not needed any more, and large.
+    layer.moment = Matrix();
+  }
+  return background;
+}
+
+absl::StatusOr<BackgroundFactors> FactorsFor(const CausalLm& model, const EditSettings& settings,
+                                             const BackgroundFactors& background) {
+  BackgroundFactors factors;
+  const int64_t d_in = model.config().intermediate_size;
   for (const LayerIndex layer : settings.layers) {
-    AMEND_ASSIGN_OR_RETURN(const Matrix* moment,
-                           MomentOf(covariance, layer, model.config().intermediate_size));
-    AMEND_RETURN_IF_ERROR(CatchTorch("factoring the key covariance", [&]() -> absl::Status {
-      const at::Tensor on_device = ToTensor(*moment).to(TorchDevice(model));
-      AMEND_ASSIGN_OR_RETURN(factors[layer], CholeskyFactor::Of(on_device, settings.lambda));
+    const auto found = background.find(layer);
+    if (found == background.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the key covariance lacks edited layer ", layer.value()));
+    }
+    const int64_t size = found->second->size();
+    if (size != d_in) return WrongSize(layer, size, size, d_in);
+    AMEND_RETURN_IF_ERROR(CatchTorch("moving the key covariance", [&] {
+      factors[layer] = found->second->To(TorchDevice(model));
       return absl::OkStatus();
     }));
   }

@@ -1,15 +1,12 @@
 #ifndef AMEND_CORE_EDITING_SOLVER_INPUT_H_
 #define AMEND_CORE_EDITING_SOLVER_INPUT_H_
 
-#include <map>
-#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "core/base/types.h"
-#include "core/editing/cholesky_factor.h"
+#include "core/editing/background_factors.h"
 #include "core/editing/edit.h"
 #include "core/editing/edit_rows.h"
 #include "core/editing/edit_settings.h"
@@ -25,10 +22,16 @@ namespace amend {
 // INVALID_ARGUMENT, naming both values, for settings that do not fit each other or the model.
 absl::Status CheckSettings(const EditSettings& settings, const ModelConfig& config);
 
-// The factor of lambda * Cov of each edited layer. INVALID_ARGUMENT for a layer that `covariance`
-// lacks or has in another size; FAILED_PRECONDITION for one that is not positive definite.
-absl::StatusOr<std::map<LayerIndex, std::shared_ptr<const CholeskyFactor>>> BackgroundFactors(
-    const CausalLm& model, const EditSettings& settings, const KeyCovariance& covariance);
+// The factors of the edited layers. INVALID_ARGUMENT for a covariance of another size;
+// FAILED_PRECONDITION for a singular one, see FactorBackground.
+absl::StatusOr<BackgroundFactors> FactorCovariance(const ModelConfig& config,
+                                                   const EditSettings& settings,
+                                                   KeyCovariance covariance);
+
+// Those of the edited layers, on the model's device. INVALID_ARGUMENT for a layer that `background`
+// lacks or has in another size.
+absl::StatusOr<BackgroundFactors> FactorsFor(const CausalLm& model, const EditSettings& settings,
+                                             const BackgroundFactors& background);
 
 // The rows of each edit. INVALID_ARGUMENT for no edits and, naming the field, for edits that
 // ValidateEdits turns down.

@@ -70,33 +70,48 @@ TEST(CheckSettingsTest, WhatIsWrongIsNamedWithItsValue) {
   }
 }
 
-class BackgroundFactorsTest : public testing::Test {
+class BackgroundTest : public testing::Test {
  protected:
+  KeyCovariance Covariance(const std::vector<int>& layers, int64_t size) const {
+    KeyCovariance covariance;
+    for (const int layer : layers) {
+      covariance.layers.push_back(
+          {LayerIndex(layer), ToMatrix((layer + 1) * at::eye(size, at::kFloat))});
+    }
+    return covariance;
+  }
+
   const RandomModelShape shape_;
   const std::shared_ptr<const CausalLm> model_ = RandomGpt2(shape_, 1);
 };
 
-TEST_F(BackgroundFactorsTest, AreThoseOfLambdaTimesTheCovarianceOfEachEditedLayer) {
+TEST_F(BackgroundTest, FactorsAreThoseOfLambdaTimesTheCovarianceOfEachEditedLayer) {
   EditSettings settings = GoodSettings();
   settings.lambda = 3;
-  KeyCovariance covariance;
-  for (const int layer : {0, 1, 2}) {
-    covariance.layers.push_back(
-        {LayerIndex(layer), ToMatrix((layer + 1) * at::eye(shape_.intermediate(), at::kFloat))});
-  }
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto factors, BackgroundFactors(*model_, settings, covariance));
-  ASSERT_EQ(factors.size(), 2u);
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const BackgroundFactors factors,
+      FactorCovariance(model_->config(), settings, Covariance({0, 1, 2}, shape_.intermediate())));
+  AMEND_ASSERT_OK_AND_ASSIGN(const BackgroundFactors placed,
+                             FactorsFor(*model_, settings, factors));
+  ASSERT_EQ(placed.size(), 2u);
   // Of 9 I.
   const at::Tensor row = at::ones({1, shape_.intermediate()}, at::kDouble);
-  EXPECT_THAT(factors.at(LayerIndex(2))->Multiply(row), TensorNear(3 * row, 1e-12));
+  EXPECT_THAT(placed.at(LayerIndex(2))->Multiply(row), TensorNear(3 * row, 1e-12));
 }
 
-TEST_F(BackgroundFactorsTest, ALayerThatIsMissingOrTooSmallIsNamed) {
-  KeyCovariance covariance;
-  EXPECT_THAT(BackgroundFactors(*model_, GoodSettings(), covariance),
+TEST_F(BackgroundTest, ACovarianceOfAnotherSizeIsNamedWithBothSizes) {
+  EXPECT_THAT(FactorCovariance(model_->config(), GoodSettings(), Covariance({0, 2}, 3)),
+              StatusIs(kInvalid, AllOf(HasSubstr("layer 0 is [3, 3]"), HasSubstr("64"))));
+}
+
+TEST_F(BackgroundTest, FactorsThatAreMissingOrTooSmallAreNamed) {
+  EXPECT_THAT(FactorsFor(*model_, GoodSettings(), {}),
               StatusIs(kInvalid, HasSubstr("lacks edited layer 0")));
-  covariance.layers.push_back({LayerIndex(0), ToMatrix(at::eye(3, at::kFloat))});
-  EXPECT_THAT(BackgroundFactors(*model_, GoodSettings(), covariance),
+  ModelConfig other = model_->config();
+  other.intermediate_size = 3;
+  AMEND_ASSERT_OK_AND_ASSIGN(const BackgroundFactors small,
+                             FactorCovariance(other, GoodSettings(), Covariance({0, 2}, 3)));
+  EXPECT_THAT(FactorsFor(*model_, GoodSettings(), small),
               StatusIs(kInvalid, AllOf(HasSubstr("layer 0 is [3, 3]"), HasSubstr("64"))));
 }
 
