@@ -1,15 +1,18 @@
 // Edits a model in consecutive batches and prints seconds per edit and the scores of all edits so
-// far, as a table and as JSON.
+// far, as a table and, in the last line, as JSON.
 //
-//   edit_benchmark --model DIR --facts FILE [--layers 0,1] [--lambda 25] [--clamp 4] [--steps 30]
-//   [--edits 100] [--batch 20]
+//   edit_benchmark --model DIR --profile FILE --facts FILE [--edits 100] [--batch 20]
+//   [--score-every 20] [--out FILE]
 //
-// FILE is a JSON array with CounterFact's field names. The key covariance comes from
-// DIR/covariance_texts.txt, the context templates from DIR/context_templates.json.
-#include <cstdint>
+// The profile says how, in either scope (docs/configuration.md). The facts are a JSON array with
+// CounterFact's field names. --out writes a safetensors file with what each batch made, named
+// "batch{b}." and then as in batch_line.h.
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -18,29 +21,40 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/base/status_macros.h"
-#include "core/editing/batch_editor.h"
-#include "core/editing/hook_stack.h"
+#include "core/editing/context_templates.h"
 #include "core/editing/key_covariance.h"
 #include "core/evaluation/edit_evaluation.h"
 #include "core/model/causal_lm.h"
+#include "core/model/checkpoint.h"
+#include "core/model/model_config.h"
 #include "core/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
+#include "server/profile.h"
+#include "tests/benchmark/editing/batch_line.h"
 
 namespace amend {
 namespace {
 
 struct Flags {
   std::string model;
+  std::string profile;
   std::string facts;
-  std::vector<int> layers = {0, 1};
-  double lambda = 25;
-  double clamp = 4;
-  double beta = 0.5;
-  int steps = 30;
+  // Instead of the profile's.
+  std::string covariance;
+  std::string out;
   int edits = 100;
   int batch = 20;
+  int score_every = 1;
   int threads = 2;
   bool bfloat16 = false;
+};
+
+// The unedited model.
+class NoHooks : public DownProjectionHook {
+ public:
+  at::Tensor Apply(LayerIndex, const at::Tensor&, const at::Tensor& output) const override {
+    return output;
+  }
 };
 
 absl::StatusOr<std::vector<Edit>> ReadEdits(const std::string& path, int limit) {
@@ -57,73 +71,116 @@ absl::StatusOr<std::vector<Edit>> ReadEdits(const std::string& path, int limit) 
     edit.target_new = record.at("target_new");
     edit.paraphrases.push_back(record.at("rephrase_prompt"));
     edit.probes.push_back({record.at("locality_prompt"), record.at("locality_ground_truth")});
-    edits.push_back(edit);
+    edits.push_back(std::move(edit));
   }
   return edits;
 }
 
-EditSettings MakeSettings(const Flags& flags) {
-  EditSettings settings;
-  for (const int layer : flags.layers) settings.layers.push_back(LayerIndex(layer));
-  settings.lambda = flags.lambda;
-  settings.clamp = flags.clamp;
-  settings.beta = flags.beta;
-  settings.steps = flags.steps;
-  std::ifstream file(flags.model + "/context_templates.json");
-  settings.context_templates = nlohmann::json::parse(file).at(1).get<std::vector<std::string>>();
-  return settings;
+// `path` below the model directory unless it is absolute.
+std::string Resolve(const Flags& flags, const std::string& path) {
+  return path.front() == '/' ? path : absl::StrCat(flags.model, "/", path);
+}
+
+absl::StatusOr<KeyCovariance> ObtainCovariance(const Flags& flags, const EditProfile& profile,
+                                               const CausalLm& model, const Tokenizer& tokenizer) {
+  const std::vector<LayerIndex>& layers = profile.settings.layers;
+  if (!flags.covariance.empty()) return LoadKeyCovariance(flags.covariance, layers);
+  if (!profile.covariance_file.empty())
+    return LoadKeyCovariance(Resolve(flags, profile.covariance_file), layers);
+  std::vector<std::string> texts;
+  std::ifstream file(Resolve(flags, profile.covariance_text_file));
+  for (std::string line; std::getline(file, line);) texts.push_back(line);
+  const absl::Time start = absl::Now();
+  AMEND_ASSIGN_OR_RETURN(
+      KeyCovariance covariance,
+      ComputeKeyCovariance(model, tokenizer, layers, texts, profile.max_tokens_per_text, nullptr));
+  absl::PrintF("key covariance: %d tokens in %.2f s\n", covariance.tokens,
+               absl::ToDoubleSeconds(absl::Now() - start));
+  return covariance;
+}
+
+// Prints a line of the table as soon as it is there and keeps it for the JSON.
+class Report {
+ public:
+  Report() {
+    absl::PrintF("%6s %10s %12s %12s %10s\n", "edits", "s/edit", "reliability", "generality",
+                 "locality");
+  }
+
+  // `scores` are absent where nothing was scored.
+  void Add(size_t edits, double seconds_per_edit, const EditScores& scores) {
+    nlohmann::json row = {{"edits", edits}, {"seconds_per_edit", seconds_per_edit}};
+    absl::PrintF("%6d %10.4f", edits, seconds_per_edit);
+    const auto add = [&](const char* name, int width, const std::optional<double>& score) {
+      if (score.has_value()) row[name] = *score;
+      absl::PrintF(" %*s", width, score.has_value() ? absl::StrFormat("%.2f", 100 * *score) : "-");
+    };
+    add("reliability", 12, scores.reliability);
+    add("generality", 12, scores.generality);
+    add("locality", 10, scores.locality);
+    absl::PrintF("\n");
+    rows_.push_back(std::move(row));
+  }
+  void PrintJson() const { std::cout << rows_.dump() << std::endl; }
+
+ private:
+  nlohmann::json rows_ = nlohmann::json::array();
+};
+
+// Solves all edits, batch by batch. `results` receives what each batch made, unless it is null.
+absl::Status EditAndScore(const Flags& flags, const CausalLm& model, const Tokenizer& tokenizer,
+                          absl::Span<const Edit> edits, BatchLine* line,
+                          std::map<std::string, at::Tensor>* results) {
+  Report report;
+  size_t scored = 0;
+  for (size_t begin = 0, b = 0; begin < edits.size(); begin += flags.batch, ++b) {
+    const absl::Span<const Edit> batch = edits.subspan(begin, flags.batch);
+    const absl::Span<const Edit> so_far = edits.first(begin + batch.size());
+    const absl::Time start = absl::Now();
+    AMEND_RETURN_IF_ERROR(line->Add(batch));
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    if (results != nullptr) {
+      for (const auto& [name, tensor] : line->Results())
+        (*results)[absl::StrCat("batch", b, ".", name)] = tensor;
+    }
+    EditScores mean;
+    const bool is_last = so_far.size() == edits.size();
+    if (so_far.size() - scored >= static_cast<size_t>(flags.score_every) || is_last) {
+      AMEND_ASSIGN_OR_RETURN(const auto scores, EvaluateEdits(model, tokenizer, NoHooks(),
+                                                              line->hooks(), so_far, line->rows()));
+      mean = MeanScores(scores);
+      scored = so_far.size();
+    }
+    report.Add(so_far.size(), seconds / static_cast<double>(batch.size()), mean);
+  }
+  report.PrintJson();
+  return absl::OkStatus();
 }
 
 absl::Status Run(const Flags& flags) {
   SetComputeThreads(flags.threads);
   LoadOptions options;
   if (flags.bfloat16) options.dtype = Dtype::kBFloat16;
+  AMEND_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(flags.model));
+  AMEND_ASSIGN_OR_RETURN(EditProfile profile, LoadProfile(flags.profile, config));
+  AMEND_ASSIGN_OR_RETURN(const std::vector<Edit> edits, ReadEdits(flags.facts, flags.edits));
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const CausalLm> model,
                          LoadCausalLm(flags.model, options));
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer,
                          Tokenizer::FromDirectory(flags.model));
-  AMEND_ASSIGN_OR_RETURN(const std::vector<Edit> edits, ReadEdits(flags.facts, flags.edits));
-  const EditSettings settings = MakeSettings(flags);
-  std::vector<std::string> texts;
-  std::ifstream text_file(flags.model + "/covariance_texts.txt");
-  for (std::string line; std::getline(text_file, line);) texts.push_back(line);
-  const absl::Time covariance_start = absl::Now();
-  AMEND_ASSIGN_OR_RETURN(
-      KeyCovariance covariance,
-      ComputeKeyCovariance(*model, *tokenizer, settings.layers, texts, 0, nullptr));
-  absl::PrintF("key covariance: %d tokens in %.2f s\n", covariance.tokens,
-               absl::ToDoubleSeconds(absl::Now() - covariance_start));
-  AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<BatchEditor> editor,
-                         BatchEditor::Create(model, tokenizer, settings, std::move(covariance)));
-  const std::unique_ptr<EditLine> line = editor->NewLine();
-  const std::shared_ptr<const HookStack> base = HookStack::Empty(*model, settings.beta);
-  std::shared_ptr<const HookStack> hooks = base;
-  nlohmann::json rows = nlohmann::json::array();
-  absl::PrintF("%6s %10s %12s %12s %10s\n", "edits", "s/edit", "reliability", "generality",
-               "locality");
-  for (size_t begin = 0; begin < edits.size(); begin += flags.batch) {
-    const auto batch = absl::MakeConstSpan(edits).subspan(begin, flags.batch);
-    const absl::Time start = absl::Now();
-    AMEND_ASSIGN_OR_RETURN(const BatchSolution solution, editor->Solve(*line, hooks, batch, {}));
-    AMEND_RETURN_IF_ERROR(line->Append(solution.factors));
-    AMEND_ASSIGN_OR_RETURN(hooks,
-                           HookStack::Extend(hooks, Revision(rows.size() + 1), solution.factors));
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - start) / batch.size();
-    const auto so_far = absl::MakeConstSpan(edits).first(begin + batch.size());
-    AMEND_ASSIGN_OR_RETURN(const auto scores,
-                           EvaluateEdits(*model, *tokenizer, *base, *hooks, so_far));
-    const EditScores mean = MeanScores(scores);
-    absl::PrintF("%6d %10.4f %12.2f %12.2f %10.2f\n", so_far.size(), seconds,
-                 100 * mean.reliability.value_or(0), 100 * mean.generality.value_or(0),
-                 100 * mean.locality.value_or(0));
-    rows.push_back({{"edits", so_far.size()},
-                    {"seconds_per_edit", seconds},
-                    {"reliability", mean.reliability.value_or(0)},
-                    {"generality", mean.generality.value_or(0)},
-                    {"locality", mean.locality.value_or(0)}});
+  EditSettings& settings = profile.settings;
+  if (settings.context_templates.empty()) {
+    AMEND_ASSIGN_OR_RETURN(settings.context_templates,
+                           SampleContextTemplates(model, *tokenizer, profile.template_seed));
   }
-  std::cout << rows.dump() << std::endl;
-  return absl::OkStatus();
+  AMEND_ASSIGN_OR_RETURN(KeyCovariance covariance,
+                         ObtainCovariance(flags, profile, *model, *tokenizer));
+  AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<BatchLine> line,
+                         MakeBatchLine(model, tokenizer, settings, std::move(covariance)));
+  std::map<std::string, at::Tensor> results;
+  AMEND_RETURN_IF_ERROR(EditAndScore(flags, *model, *tokenizer, edits, line.get(),
+                                     flags.out.empty() ? nullptr : &results));
+  return flags.out.empty() ? absl::OkStatus() : WriteSafetensors(results, flags.out);
 }
 
 }  // namespace
@@ -133,14 +190,14 @@ int main(int argc, char** argv) {
   amend::Flags flags;
   CLI::App app("Edits a model in consecutive batches; prints seconds per edit and scores.");
   app.add_option("--model", flags.model, "Hugging Face directory")->required();
+  app.add_option("--profile", flags.profile, "how to edit: a text proto")->required();
   app.add_option("--facts", flags.facts, "JSON array with CounterFact's field names")->required();
-  app.add_option("--layers", flags.layers, "edited layers")->delimiter(',');
-  app.add_option("--lambda", flags.lambda, "weight of the key covariance");
-  app.add_option("--clamp", flags.clamp, "bound of |delta| / |z0|");
-  app.add_option("--beta", flags.beta, "scope threshold");
-  app.add_option("--steps", flags.steps, "iterations of the target value");
+  app.add_option("--covariance", flags.covariance, "safetensors file, instead of the profile's");
+  app.add_option("--out", flags.out, "safetensors file to write: what each batch made");
   app.add_option("--edits", flags.edits, "number of edits");
-  app.add_option("--batch", flags.batch, "edits per batch");
+  app.add_option("--batch", flags.batch, "edits per batch")->check(CLI::PositiveNumber);
+  app.add_option("--score-every", flags.score_every,
+                 "score all edits so far each time that this many came, and at the end");
   app.add_flag("--bfloat16", flags.bfloat16, "weights and forward pass in bfloat16");
   app.add_option("--threads", flags.threads, "threads of one operation");
   CLI11_PARSE(app, argc, argv);
