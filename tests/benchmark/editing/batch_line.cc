@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/status_macros.h"
 #include "core/editing/batch_editor.h"
 #include "core/editing/hook_stack.h"
@@ -35,7 +37,14 @@ class LeverageLine : public BatchLine {
       : editor_(std::move(editor)), line_(editor_->NewLine()), hooks_(std::move(base)) {}
 
   absl::Status Add(absl::Span<const Edit> edits) override {
-    AMEND_ASSIGN_OR_RETURN(BatchSolution solution, editor_->Solve(*line_, hooks_, edits, {}));
+    const absl::Time start = absl::Now();
+    BatchEditor::Callbacks callbacks;
+    callbacks.progress = [&](SolvePhase phase, int, int) {
+      if (phase == SolvePhase::kTargetValues)
+        target_seconds_ = absl::ToDoubleSeconds(absl::Now() - start);
+    };
+    AMEND_ASSIGN_OR_RETURN(BatchSolution solution,
+                           editor_->Solve(*line_, hooks_, edits, callbacks));
     AMEND_RETURN_IF_ERROR(line_->Append(solution.factors));
     batches_.push_back(std::move(solution.factors));
     AMEND_ASSIGN_OR_RETURN(
@@ -44,6 +53,7 @@ class LeverageLine : public BatchLine {
     return absl::OkStatus();
   }
 
+  std::optional<double> target_seconds() const override { return target_seconds_; }
   const DownProjectionHook& hooks() const override { return *hooks_; }
   ForwardRows rows() const override { return ForwardRows::kPacked; }
 
@@ -64,6 +74,7 @@ class LeverageLine : public BatchLine {
   const std::unique_ptr<EditLine> line_;
   std::shared_ptr<const HookStack> hooks_;
   std::vector<RevisionFactors> batches_;
+  double target_seconds_ = 0;
 };
 
 class ReferenceBatchLine : public BatchLine {

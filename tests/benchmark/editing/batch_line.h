@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -26,6 +27,9 @@ class BatchLine {
 
   // Solves a batch and puts it on the line.
   virtual absl::Status Add(absl::Span<const Edit> edits) = 0;
+
+  // Seconds of the last Add that went into target values; absent where that is not measured.
+  virtual std::optional<double> target_seconds() const { return std::nullopt; }
 
   // How the edited model runs.
   virtual const DownProjectionHook& hooks() const = 0;

@@ -5,12 +5,14 @@
 //   [--score-every 20] [--out FILE]
 //
 // The profile says how, in either scope (docs/configuration.md). The facts are a JSON array with
-// CounterFact's field names. --out writes a safetensors file with what each batch made, named
-// "batch{b}." and then as in batch_line.h.
+// CounterFact's field names. An edit whose subject is in a batch already goes into a later one.
+// --out writes a safetensors file with what each batch made, named "batch{b}." and then as in
+// batch_line.h.
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +78,22 @@ absl::StatusOr<std::vector<Edit>> ReadEdits(const std::string& path, int limit) 
   return edits;
 }
 
+// Batches of `size` edits in order; no subject is twice in a batch.
+std::vector<std::vector<Edit>> Batches(std::vector<Edit> edits, size_t size) {
+  std::vector<std::vector<Edit>> batches;
+  while (!edits.empty()) {
+    std::vector<Edit> batch, later;
+    std::set<std::string> subjects;
+    for (Edit& edit : edits) {
+      const bool fits = batch.size() < size && subjects.insert(edit.subject).second;
+      (fits ? batch : later).push_back(std::move(edit));
+    }
+    batches.push_back(std::move(batch));
+    edits = std::move(later);
+  }
+  return batches;
+}
+
 // `path` below the model directory unless it is absolute.
 std::string Resolve(const Flags& flags, const std::string& path) {
   return path.front() == '/' ? path : absl::StrCat(flags.model, "/", path);
@@ -103,14 +121,20 @@ absl::StatusOr<KeyCovariance> ObtainCovariance(const Flags& flags, const EditPro
 class Report {
  public:
   Report() {
-    absl::PrintF("%6s %10s %12s %12s %10s\n", "edits", "s/edit", "reliability", "generality",
-                 "locality");
+    absl::PrintF("%6s %10s %10s %12s %12s %10s\n", "edits", "s/edit", "targets", "reliability",
+                 "generality", "locality");
   }
 
   // `scores` are absent where nothing was scored.
-  void Add(size_t edits, double seconds_per_edit, const EditScores& scores) {
+  void Add(size_t edits, double seconds_per_edit, std::optional<double> target_seconds_per_edit,
+           const EditScores& scores) {
     nlohmann::json row = {{"edits", edits}, {"seconds_per_edit", seconds_per_edit}};
-    absl::PrintF("%6d %10.4f", edits, seconds_per_edit);
+    if (target_seconds_per_edit.has_value())
+      row["target_seconds_per_edit"] = *target_seconds_per_edit;
+    absl::PrintF("%6d %10.4f %10s", edits, seconds_per_edit,
+                 target_seconds_per_edit.has_value()
+                     ? absl::StrFormat("%.4f", *target_seconds_per_edit)
+                     : "-");
     const auto add = [&](const char* name, int width, const std::optional<double>& score) {
       if (score.has_value()) row[name] = *score;
       absl::PrintF(" %*s", width, score.has_value() ? absl::StrFormat("%.2f", 100 * *score) : "-");
@@ -133,12 +157,18 @@ absl::Status EditAndScore(const Flags& flags, const CausalLm& model, const Token
                           std::map<std::string, at::Tensor>* results) {
   Report report;
   size_t scored = 0;
-  for (size_t begin = 0, b = 0; begin < edits.size(); begin += flags.batch, ++b) {
-    const absl::Span<const Edit> batch = edits.subspan(begin, flags.batch);
-    const absl::Span<const Edit> so_far = edits.first(begin + batch.size());
+  std::vector<Edit> so_far;
+  const std::vector<std::vector<Edit>> batches =
+      Batches({edits.begin(), edits.end()}, static_cast<size_t>(flags.batch));
+  for (size_t b = 0; b < batches.size(); ++b) {
+    const std::vector<Edit>& batch = batches[b];
+    so_far.insert(so_far.end(), batch.begin(), batch.end());
     const absl::Time start = absl::Now();
     AMEND_RETURN_IF_ERROR(line->Add(batch));
     const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    const double count = static_cast<double>(batch.size());
+    std::optional<double> target_seconds = line->target_seconds();
+    if (target_seconds.has_value()) *target_seconds /= count;
     if (results != nullptr) {
       for (const auto& [name, tensor] : line->Results())
         (*results)[absl::StrCat("batch", b, ".", name)] = tensor;
@@ -151,7 +181,7 @@ absl::Status EditAndScore(const Flags& flags, const CausalLm& model, const Token
       mean = MeanScores(scores);
       scored = so_far.size();
     }
-    report.Add(so_far.size(), seconds / static_cast<double>(batch.size()), mean);
+    report.Add(so_far.size(), seconds / count, target_seconds, mean);
   }
   report.PrintJson();
   return absl::OkStatus();
