@@ -442,20 +442,21 @@ std::vector<absl::Span<const EditRows>> Parts(const CausalLm& model,
   return parts;
 }
 
+// visit(0) ... visit(count - 1), side by side, without gradients.
+void ForEachPart(size_t count, const std::function<void(int64_t)>& visit) {
+  if (count == 1) return visit(0);
+  at::parallel_for(0, static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    for (int64_t i = begin; i < end; ++i) visit(i);
+  });
+}
+
 // One iteration of all parts.
 absl::Status IterateAll(std::vector<Part>& parts, int iteration, bool last) {
   std::vector<absl::Status> statuses(parts.size());
-  const auto iterate = [&](int64_t begin, int64_t end) {
-    const at::NoGradGuard no_grad;
-    for (int64_t i = begin; i < end; ++i) {
-      if (!parts[i].optimizer->Done()) statuses[i] = parts[i].optimizer->Iterate(iteration, last);
-    }
-  };
-  if (parts.size() == 1) {
-    iterate(0, 1);
-  } else {
-    at::parallel_for(0, static_cast<int64_t>(parts.size()), 1, iterate);
-  }
+  ForEachPart(parts.size(), [&](int64_t i) {
+    if (!parts[i].optimizer->Done()) statuses[i] = parts[i].optimizer->Iterate(iteration, last);
+  });
   for (const absl::Status& status : statuses) AMEND_RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }
@@ -509,18 +510,15 @@ absl::StatusOr<TargetValues> OptimizeTargetValues(
   size_t begin = 0;
   while (begin < edits.size()) {
     const size_t count = GroupSize(model, edits.subspan(begin), loss_layer - last_edited_layer);
-    std::vector<Part> parts;
-    size_t first_edit = begin;
-    for (const absl::Span<const EditRows> span : Parts(model, edits.subspan(begin, count))) {
-      Part part;
-      part.frozen = std::make_unique<const FrozenForward>(model, lower_blocks, last_edited_layer,
-                                                          loss_layer, span);
-      part.optimizer = std::make_unique<DeltaOptimizer>(model, settings, first_layer, loss_layer,
-                                                        *part.frozen, static_cast<int>(first_edit),
-                                                        static_cast<int>(span.size()));
-      parts.push_back(std::move(part));
-      first_edit += span.size();
-    }
+    const std::vector<absl::Span<const EditRows>> spans = Parts(model, edits.subspan(begin, count));
+    std::vector<Part> parts(spans.size());
+    ForEachPart(parts.size(), [&](int64_t i) {
+      parts[i].frozen = std::make_unique<const FrozenForward>(
+          model, lower_blocks, last_edited_layer, loss_layer, spans[i]);
+      parts[i].optimizer = std::make_unique<DeltaOptimizer>(
+          model, settings, first_layer, loss_layer, *parts[i].frozen,
+          static_cast<int>(spans[i].data() - edits.data()), static_cast<int>(spans[i].size()));
+    });
     const auto done = [](const Part& part) { return part.optimizer->Done(); };
     for (int i = 0; i < settings.steps && !std::all_of(parts.begin(), parts.end(), done); ++i) {
       AMEND_RETURN_IF_ERROR(IterateAll(parts, i, i + 1 == settings.steps));

@@ -37,7 +37,7 @@ std::vector<std::vector<TokenId>> TargetRows(const EditRows& edit);
 
 // Runs the blocks up to l_m (the last edited one) under the hooks of the parent revision. Returns
 // what block l_m puts out for all tokens of all TargetRows of `edits`, packed one row behind the
-// other: [T, d].
+// other: [T, d]. Must be thread-safe.
 using LowerBlocks = std::function<at::Tensor(absl::Span<const EditRows> edits)>;
 
 // Finds what block l_m should put out at each subject's last token so that

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
+#include "core/model/gelu.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 #include "core/model/torch_device.h"

@@ -1,7 +1,6 @@
 #include "core/model/layers.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 
@@ -51,7 +50,5 @@ absl::StatusOr<LayerNorm1d> WeightReader::ReadLayerNorm(const std::string& prefi
   AMEND_ASSIGN_OR_RETURN(norm.bias, Read(absl::StrCat(prefix, ".bias"), {size}));
   return norm;
 }
-
-at::Tensor GeluNew(const at::Tensor& x) { return at::gelu(x, "tanh"); }
 
 }  // namespace amend

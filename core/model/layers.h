@@ -58,9 +58,6 @@ class WeightReader {
   const LoadOptions options_;
 };
 
-// gelu with the tanh approximation (Hugging Face's "gelu_new").
-at::Tensor GeluNew(const at::Tensor& x);
-
 }  // namespace amend
 
 #endif  // AMEND_CORE_MODEL_LAYERS_H_
