@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "core/base/allocator.h"
 #include "server/command_line.h"
 #include "server/wiring.h"
 
@@ -43,6 +44,7 @@ void HandleStopSignals() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  amend::KeepFreedMemory();
   HandleStopSignals();
   amend::CommandLine command_line = amend::ParseCommandLine(argc, argv);
   if (command_line.exit_code.has_value()) {
