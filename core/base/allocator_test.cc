@@ -23,9 +23,10 @@ TEST(KeepFreedMemoryTest, LargeBlocksComeFromMemoryThatIsKept) {
   std::memset(block, 1, 16 << 20);
   EXPECT_EQ(mapped(), before);
   std::free(block);
-  void* huge = std::malloc(64 << 20);
+  auto* huge = static_cast<volatile char*>(std::malloc(64 << 20));
+  huge[0] = 1;
   EXPECT_EQ(mapped(), before + 1);
-  std::free(huge);
+  std::free(const_cast<char*>(huge));
 #endif
 }
 

@@ -400,6 +400,14 @@ class DeltaOptimizer {
   std::vector<TargetReport> reports_;
 };
 
+// Tokens of an edit that a step runs.
+int64_t StepTokens(const EditRows& edit) {
+  int64_t tokens = 1;
+  for (const PromptRow& prompt : edit.prompts)
+    tokens += static_cast<int64_t>(prompt.tokens.size() + edit.target.size()) - prompt.lookup;
+  return tokens;
+}
+
 // How many of `edits` are optimised at the same time: as many as fit the memory for activations, at
 // least one.
 size_t GroupSize(const CausalLm& model, absl::Span<const EditRows> edits, int blocks) {
@@ -411,9 +419,7 @@ size_t GroupSize(const CausalLm& model, absl::Span<const EditRows> edits, int bl
   int64_t tokens = 0;
   size_t count = 0;
   for (const EditRows& edit : edits) {
-    for (const PromptRow& prompt : edit.prompts) {
-      tokens += static_cast<int64_t>(prompt.tokens.size() + edit.target.size()) - prompt.lookup;
-    }
+    tokens += StepTokens(edit);
     if (count > 0 && tokens * bytes_per_token > kActivationBytes) break;
     ++count;
   }
@@ -432,10 +438,16 @@ std::vector<absl::Span<const EditRows>> Parts(const CausalLm& model,
                                               absl::Span<const EditRows> group) {
   const size_t threads = model.load_options().device == Device::kCpu ? ComputeThreads() : 1;
   const size_t count = std::max<size_t>(1, std::min(threads, group.size() / kMinEditsOfPart));
+  int64_t total = 0;
+  for (const EditRows& edit : group) total += StepTokens(edit);
+  // Of about equal numbers of tokens.
   std::vector<absl::Span<const EditRows>> parts;
   size_t begin = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const size_t end = group.size() * (i + 1) / count;
+  int64_t tokens = 0;
+  for (size_t end = 1; end <= group.size(); ++end) {
+    tokens += StepTokens(group[end - 1]);
+    const int64_t wanted = total * static_cast<int64_t>(parts.size() + 1);
+    if (tokens * static_cast<int64_t>(count) < wanted && end < group.size()) continue;
     parts.push_back(group.subspan(begin, end - begin));
     begin = end;
   }

@@ -87,25 +87,55 @@ void AddScaled(float factor, const float* x, float* y, int64_t e) {
   for (; i < e; ++i) y[i] += factor * x[i];
 }
 
-// `probabilities` [q_i, p_i + n_i] and `output` begin as zeros.
+// out = the sum over t < count of weights[t] * rows[t].
+void WeightedSum(const float* weights, const float* const* rows, int64_t count, int64_t e,
+                 float* out) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + 4 * lanes <= e; i += 4 * lanes) {
+    auto a = hn::Zero(d), b = a, c = a, f = a;
+    for (int64_t t = 0; t < count; ++t) {
+      const auto weight = hn::Set(d, weights[t]);
+      const float* row = rows[t] + i;
+      a = hn::MulAdd(weight, hn::LoadU(d, row), a);
+      b = hn::MulAdd(weight, hn::LoadU(d, row + lanes), b);
+      c = hn::MulAdd(weight, hn::LoadU(d, row + 2 * lanes), c);
+      f = hn::MulAdd(weight, hn::LoadU(d, row + 3 * lanes), f);
+    }
+    hn::StoreU(a, d, out + i);
+    hn::StoreU(b, d, out + i + lanes);
+    hn::StoreU(c, d, out + i + 2 * lanes);
+    hn::StoreU(f, d, out + i + 3 * lanes);
+  }
+  for (; i < e; ++i) {
+    float sum = 0;
+    for (int64_t t = 0; t < count; ++t) sum += weights[t] * rows[t][i];
+    out[i] = sum;
+  }
+}
+
+// `probabilities` [q_i, p_i + n_i] begins as zeros.
 void AttendHead(const RaggedInputs& in, const RaggedLayout::Row& row, int64_t head,
                 float* probabilities, const MutableHeads& output) {
   const int64_t e = in.query.e;
   const float scale = 1.0f / std::sqrt(static_cast<float>(e));
   const int64_t width = row.prefix_length + row.new_length;
+  std::vector<const float*> keys(width), values(width);
+  for (int64_t t = 0; t < width; ++t) {
+    keys[t] = in.Key(row, t, head);
+    values[t] = in.Value(row, t, head);
+  }
   for (int64_t j = 0; j < row.query_length; ++j) {
     float* p = probabilities + j * width;
     const float* query = in.query.At(row.query_start + j, head);
     const int64_t visible = Visible(row, j);
-    for (int64_t t = 0; t < visible; ++t) p[t] = scale * Dot(query, in.Key(row, t, head), e);
+    for (int64_t t = 0; t < visible; ++t) p[t] = scale * Dot(query, keys[t], e);
     const float largest = *std::max_element(p, p + visible);
     float sum = 0;
     for (int64_t t = 0; t < visible; ++t) sum += (p[t] = std::exp(p[t] - largest));
-    float* out = output.At(row.query_start + j, head);
-    for (int64_t t = 0; t < visible; ++t) {
-      p[t] /= sum;
-      AddScaled(p[t], in.Value(row, t, head), out, e);
-    }
+    for (int64_t t = 0; t < visible; ++t) p[t] /= sum;
+    WeightedSum(p, values.data(), visible, e, output.At(row.query_start + j, head));
   }
 }
 
@@ -115,6 +145,11 @@ void AttendHeadBackward(const RaggedInputs& in, const RaggedLayout::Row& row, in
   const float scale = 1.0f / std::sqrt(static_cast<float>(e));
   const int64_t width = row.prefix_length + row.new_length;
   std::vector<float> slope(width);
+  std::vector<const float*> keys(width), values(width);
+  for (int64_t t = 0; t < width; ++t) {
+    keys[t] = in.Key(row, t, head);
+    values[t] = in.Value(row, t, head);
+  }
   for (int64_t j = 0; j < row.query_length; ++j) {
     const float* p = probabilities + j * width;
     const float* query = in.query.At(row.query_start + j, head);
@@ -122,16 +157,15 @@ void AttendHeadBackward(const RaggedInputs& in, const RaggedLayout::Row& row, in
     const int64_t visible = Visible(row, j);
     float mean = 0;
     for (int64_t t = 0; t < visible; ++t) {
-      slope[t] = Dot(output, in.Value(row, t, head), e);
+      slope[t] = Dot(output, values[t], e);
       mean += p[t] * slope[t];
     }
-    float* query_gradient = gradients.query.At(row.query_start + j, head);
-    for (int64_t t = 0; t < visible; ++t) {
-      const float score = scale * p[t] * (slope[t] - mean);
-      AddScaled(score, in.Key(row, t, head), query_gradient, e);
-      if (t < row.prefix_length) continue;
+    for (int64_t t = 0; t < visible; ++t) slope[t] = scale * p[t] * (slope[t] - mean);
+    WeightedSum(slope.data(), keys.data(), visible, e,
+                gradients.query.At(row.query_start + j, head));
+    for (int64_t t = row.prefix_length; t < visible; ++t) {
       const int64_t token = row.new_start + t - row.prefix_length;
-      AddScaled(score, query, gradients.key.At(token, head), e);
+      AddScaled(slope[t], query, gradients.key.At(token, head), e);
       AddScaled(p[t], output, gradients.value.At(token, head), e);
     }
   }
@@ -186,7 +220,7 @@ class RaggedAttention : public torch::autograd::Function<RaggedAttention> {
                                             WithWholeHeads(prefix_value)};
     const RaggedInputs in = Inputs(inputs);
     const at::Tensor probabilities = at::zeros({layout->probabilities() * in.heads});
-    const at::Tensor output = at::zeros({layout->queries(), in.heads, query.size(2)});
+    const at::Tensor output = at::empty({layout->queries(), in.heads, query.size(2)});
     float* const p = probabilities.mutable_data_ptr<float>();
     const MutableHeads out = MutableView(output);
     ForEachHead(*layout, in.heads, [&](const RaggedLayout::Row& row, int64_t head, int64_t at) {
@@ -209,7 +243,7 @@ class RaggedAttention : public torch::autograd::Function<RaggedAttention> {
     const RaggedInputs in = Inputs(inputs);
     const at::Tensor output =
         gradients[0].contiguous().view({layout->queries(), in.heads, inputs[0].size(2)});
-    const at::Tensor query = at::zeros(inputs[0].sizes());
+    const at::Tensor query = at::empty(inputs[0].sizes());
     const at::Tensor key = at::zeros(inputs[1].sizes());
     const at::Tensor value = at::zeros(inputs[2].sizes());
     const RaggedGradients out{View(output), MutableView(query), MutableView(key),
