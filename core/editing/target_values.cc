@@ -480,14 +480,18 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> PrepareForTargets(
   const LoadOptions& options = model->load_options();
   const ModelConfig& config = model->config();
   const int64_t d = config.hidden_size;
-  const int first = settings.layers.back().value() + 1;
   const int64_t block = 4 * d * d + 2 * d * config.intermediate_size;
-  const int64_t weights = (config.layers - first) * block + d * config.vocabulary_size;
   const bool bfloat16 = settings.target_precision == TargetPrecision::kBFloat16;
-  const int64_t bytes = 2 * weights * (bfloat16 ? 2 : 4);
-  if (options.device != Device::kCpu || options.dtype != Dtype::kFloat32 || bytes > kPackedBytes) {
+  const auto fits = [&](int first) {
+    const int64_t weights = (config.layers - first) * block + d * config.vocabulary_size;
+    return 2 * weights * (bfloat16 ? 2 : 4) <= kPackedBytes;
+  };
+  int first = settings.layers.back().value() + 1;
+  if (options.device != Device::kCpu || options.dtype != Dtype::kFloat32 || !fits(first)) {
     return model;
   }
+  // Keys are read below: those blocks stay exact.
+  if (!bfloat16 && fits(0)) first = 0;
   std::shared_ptr<const CausalLm> packed;
   const absl::Status status = CatchTorch("packing weights", [&] {
     packed = model->WithPackedWeights(

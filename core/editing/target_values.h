@@ -24,10 +24,10 @@ struct TargetValues {
   std::vector<TargetReport> reports;
 };
 
-// `model` made ready for OptimizeTargetValues: the blocks above the last edited layer and the head
-// with packed weights of settings.target_precision, where the model is in float32 on the CPU and
-// the packed weights take at most 4 GiB; else `model` itself. INVALID_ARGUMENT when the machine has
-// no products of that precision.
+// `model` made ready for OptimizeTargetValues: the blocks above the last edited layer (in float32
+// all blocks, where they fit) and the head with packed weights of settings.target_precision, where
+// the model is in float32 on the CPU and the packed weights take at most 4 GiB; else `model`
+// itself. INVALID_ARGUMENT when the machine has no products of that precision.
 absl::StatusOr<std::shared_ptr<const CausalLm>> PrepareForTargets(
     std::shared_ptr<const CausalLm> model, const EditSettings& settings);
 

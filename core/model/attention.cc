@@ -18,6 +18,8 @@ namespace {
 
 constexpr double kMasked = -std::numeric_limits<float>::infinity();
 constexpr int64_t kMinCapacity = 64;
+// Up to here rows are faster one by one than padded.
+constexpr int64_t kShortRow = 32;
 
 at::TensorOptions Int64On(at::Device device) {
   return at::TensorOptions().dtype(at::kLong).device(device);
@@ -96,8 +98,18 @@ RecordedPrefix RecordedPrefix::Select(absl::Span<const int64_t> rows) const {
   return result;
 }
 
+PackedAttention::PackedAttention(std::vector<int64_t> lengths, at::Device device)
+    : packing_(std::move(lengths), device) {
+  if (!device.is_cpu() || packing_.max_length() > kShortRow) return;
+  const std::vector<int64_t>& all = packing_.lengths();
+  short_rows_ = c10::make_intrusive<RaggedLayout>(std::vector<int64_t>(all.size(), 0), all, all);
+}
+
 at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at::Tensor& key,
                                    const at::Tensor& value) {
+  if (short_rows_ != nullptr && query.scalar_type() == at::kFloat) {
+    return AttendRagged(short_rows_, query, key, value, key.narrow(0, 0, 0), value.narrow(0, 0, 0));
+  }
   const at::Tensor k = packing_.Pad(key);
   const at::Tensor v = packing_.Pad(value);
   // Padding stands behind every real token, so the causal mask alone keeps it out.

@@ -76,14 +76,15 @@ struct RecordedPrefix {
 // Whole rows that begin at position 0. Differentiable.
 class PackedAttention : public AttentionContext {
  public:
-  PackedAttention(std::vector<int64_t> lengths, at::Device device)
-      : packing_(std::move(lengths), device) {}
+  PackedAttention(std::vector<int64_t> lengths, at::Device device);
 
   at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override;
 
  private:
   RowPacking packing_;
+  // Where all rows are short, on the CPU; else null.
+  c10::intrusive_ptr<RaggedLayout> short_rows_;
 };
 
 // Rows that go on after a recorded prefix. Differentiable in the new tokens. `prefix` must outlive
