@@ -3,11 +3,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/nonzero.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/base/torch_status.h"
+#include "core/editing/scoped_factors.h"
 #include "core/editing/stacked_factors.h"
 #include "core/editing/tensor_matrix.h"
 #include "core/model/torch_device.h"
@@ -24,6 +26,8 @@ namespace amend {
 namespace {
 
 constexpr int64_t kMinCapacity = 32;
+constexpr int64_t kScreenedEdits = 256;
+constexpr int64_t kScreenedTokens = 8;
 
 // Rows of factors that stacks of one line share. Append only: a stack reads the prefix that it was
 // made with, a longer stack's rows lie behind it. Thread-safe under that rule.
@@ -33,12 +37,25 @@ class FactorBuffer {
       : options_(at::TensorOptions().dtype(at::kFloat).device(device)),
         u_(at::empty({0, d_out}, options_)),
         v_(at::empty({0, d_in}, options_)),
-        threshold_(at::empty({0}, options_)) {}
+        threshold_(at::empty({0}, options_)),
+        screens_(device.is_cpu()) {
+    if (!screens_) return;
+    coarse_ = at::empty({0, d_in}, options_.dtype(at::kBFloat16));
+    error_ = at::empty({0}, options_);
+    norm_ = at::empty({0}, options_);
+  }
 
   // The first `rows` rows.
   StackedFactors View(int64_t rows) const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     return {u_.narrow(0, 0, rows), v_.narrow(0, 0, rows), threshold_.narrow(0, 0, rows)};
+  }
+  // Their screen; absent where the factors are not on the CPU.
+  std::optional<FactorScreen> ViewScreen(int64_t rows) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    if (!screens_) return std::nullopt;
+    absl::MutexLock lock(&mutex_);
+    return FactorScreen{coarse_.narrow(0, 0, rows), error_.narrow(0, 0, rows),
+                        norm_.narrow(0, 0, rows)};
   }
 
   // Appends behind row `rows` when that is the end; false when another stack has appended there.
@@ -50,6 +67,12 @@ class FactorBuffer {
     u_.narrow(0, used_, count).copy_(more.u);
     v_.narrow(0, used_, count).copy_(more.v);
     threshold_.narrow(0, used_, count).copy_(more.threshold);
+    if (screens_) {
+      const FactorScreen screen = FactorScreen::Of(more.v);
+      coarse_.narrow(0, used_, count).copy_(screen.coarse);
+      error_.narrow(0, used_, count).copy_(screen.error);
+      norm_.narrow(0, used_, count).copy_(screen.norm);
+    }
     used_ += count;
     return true;
   }
@@ -57,10 +80,11 @@ class FactorBuffer {
  private:
   void Grow(int64_t rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const int64_t capacity = std::max({rows, 2 * u_.size(0), kMinCapacity});
-    for (at::Tensor* tensor : {&u_, &v_, &threshold_}) {
+    for (at::Tensor* tensor : {&u_, &v_, &threshold_, &coarse_, &error_, &norm_}) {
+      if (!tensor->defined()) continue;
       std::vector<int64_t> shape = tensor->sizes().vec();
       shape[0] = capacity;
-      at::Tensor larger = at::empty(shape, options_);
+      at::Tensor larger = at::empty(shape, tensor->options());
       larger.narrow(0, 0, used_).copy_(tensor->narrow(0, 0, used_));
       *tensor = std::move(larger);
     }
@@ -71,6 +95,10 @@ class FactorBuffer {
   at::Tensor u_ ABSL_GUARDED_BY(mutex_);
   at::Tensor v_ ABSL_GUARDED_BY(mutex_);
   at::Tensor threshold_ ABSL_GUARDED_BY(mutex_);
+  const bool screens_;
+  at::Tensor coarse_ ABSL_GUARDED_BY(mutex_);
+  at::Tensor error_ ABSL_GUARDED_BY(mutex_);
+  at::Tensor norm_ ABSL_GUARDED_BY(mutex_);
   int64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
@@ -78,7 +106,75 @@ struct StackedLayer {
   std::shared_ptr<FactorBuffer> buffer;
   // What this stack sees: views of the buffer.
   StackedFactors factors;
+  std::optional<FactorScreen> screen;
+
+  // Below these the screen costs more than it saves (docs/performance.md).
+  const FactorScreen* ScreenFor(const at::Tensor& input) const {
+    const bool pays = factors.v.size(0) >= kScreenedEdits && input.size(0) >= kScreenedTokens;
+    return pays && screen.has_value() && input.is_cpu() ? &*screen : nullptr;
+  }
 };
+
+// Which batch each row of the factors belongs to, the same for every layer. Append only and shared
+// like a FactorBuffer. Thread-safe under that rule.
+class BatchRows {
+ public:
+  // Appends a batch behind the first `batches`; false when another stack has appended there.
+  bool TryAppend(size_t batches, int64_t first_row, Revision revision) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (batches != batches_.size()) return false;
+    batches_.emplace_back(first_row, revision);
+    return true;
+  }
+  // A copy of the first `batches` ones.
+  std::shared_ptr<BatchRows> Prefix(size_t batches) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    auto prefix = std::make_shared<BatchRows>();
+    absl::MutexLock lock(&mutex_);
+    absl::MutexLock prefix_lock(&prefix->mutex_);
+    prefix->batches_.assign(batches_.begin(), batches_.begin() + static_cast<int64_t>(batches));
+    return prefix;
+  }
+  EditId EditOfRow(size_t batches, int64_t row) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    const auto end = batches_.begin() + static_cast<int64_t>(batches);
+    const auto next =
+        std::upper_bound(batches_.begin(), end, row,
+                         [](int64_t value, const auto& batch) { return value < batch.first; });
+    const auto& [first_row, revision] = *std::prev(next);
+    return EditId{revision, static_cast<int32_t>(row - first_row)};
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  // The first row of each batch, ascending.
+  std::vector<std::pair<int64_t, Revision>> batches_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Numbers of one stack, kept once they were asked for. Thread-safe.
+class KeptNumbers {
+ public:
+  std::optional<double> Get(LayerIndex layer) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    const auto found = numbers_.find(layer);
+    if (found == numbers_.end()) return std::nullopt;
+    return found->second;
+  }
+  void Set(LayerIndex layer, double number) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    numbers_[layer] = number;
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::map<LayerIndex, double> numbers_ ABSL_GUARDED_BY(mutex_);
+};
+
+StackedFactors Rows(const StackedFactors& factors, int64_t begin, int64_t end) {
+  StackedFactors rows;
+  rows.u = factors.u.narrow(0, begin, end - begin);
+  rows.v = factors.v.narrow(0, begin, end - begin);
+  return rows;
+}
 
 absl::Status CheckFits(const LayerFactors& factors, int64_t b, const ModelConfig& config) {
   const int64_t d_out = config.hidden_size;
@@ -117,16 +213,33 @@ struct HookStack::State {
   at::Device device = at::kCPU;
   double beta = 0.5;
   std::map<LayerIndex, StackedLayer> layers;
-  // Edit of each row, the same for every layer: the first row of each batch, ascending.
-  std::vector<std::pair<int64_t, Revision>> batches;
+  std::shared_ptr<BatchRows> batches = std::make_shared<BatchRows>();
+  size_t batch_count = 0;
   int64_t edit_count = 0;
+  // Squares of the norms of the updates: of this stack, and of the one it extends, whose edits are
+  // the first `parent_edits`.
+  std::shared_ptr<KeptNumbers> squares = std::make_shared<KeptNumbers>();
+  std::shared_ptr<const KeptNumbers> parent_squares;
+  int64_t parent_edits = 0;
+  // Norms of the base weights: the same for all stacks of a model.
+  std::shared_ptr<KeptNumbers> base_norms = std::make_shared<KeptNumbers>();
 
-  EditId EditOfRow(int64_t row) const {
-    auto next =
-        std::upper_bound(batches.begin(), batches.end(), row,
-                         [](int64_t value, const auto& batch) { return value < batch.first; });
-    const auto& [first_row, revision] = *std::prev(next);
-    return EditId{revision, static_cast<int32_t>(row - first_row)};
+  EditId EditOfRow(int64_t row) const { return batches->EditOfRow(batch_count, row); }
+
+  double SquareOf(LayerIndex layer, const StackedFactors& factors) const {
+    if (const std::optional<double> known = squares->Get(layer)) return *known;
+    const std::optional<double> parent =
+        parent_squares == nullptr ? std::nullopt : parent_squares->Get(layer);
+    double square = 0;
+    if (parent.has_value()) {
+      const StackedFactors before = Rows(factors, 0, parent_edits);
+      const StackedFactors more = Rows(factors, parent_edits, edit_count);
+      square = *parent + 2 * UpdateProduct(before, more) + UpdateProduct(more, more);
+    } else {
+      square = UpdateProduct(factors, factors);
+    }
+    squares->Set(layer, square);
+    return square;
   }
 };
 
@@ -146,7 +259,9 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
     const RevisionFactors& factors) {
   auto state = std::make_unique<State>(*parent->state_);
   const int64_t first_row = state->edit_count;
-  state->batches.emplace_back(first_row, revision);
+  state->squares = std::make_shared<KeptNumbers>();
+  state->parent_squares = parent->state_->squares;
+  state->parent_edits = first_row;
   if (factors.layers.empty()) return absl::InvalidArgumentError("factors of no layer at all");
   const int64_t b = static_cast<int64_t>(factors.layers[0].activations.size());
   state->edit_count += b;
@@ -170,7 +285,13 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
         }
       }
       layer.factors = layer.buffer->View(state->edit_count);
+      layer.screen = layer.buffer->ViewScreen(state->edit_count);
     }
+    if (!state->batches->TryAppend(state->batch_count, first_row, revision)) {
+      state->batches = state->batches->Prefix(state->batch_count);
+      state->batches->TryAppend(state->batch_count, first_row, revision);
+    }
+    ++state->batch_count;
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
@@ -181,7 +302,10 @@ at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input,
                             const at::Tensor& output) const {
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
-  return ApplyFactors(it->second.factors, input, output).output;
+  const StackedLayer& stacked = it->second;
+  const FactorScreen* screen = stacked.ScreenFor(input);
+  if (screen == nullptr) return ApplyFactors(stacked.factors, input, output).output;
+  return AddFired(FindFired(stacked.factors, screen, input), stacked.factors.u, output);
 }
 
 at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,
@@ -189,19 +313,30 @@ at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,
                                   std::vector<HookFiring>* firings) const {
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
-  const StackedFactors& factors = it->second.factors;
-  const AppliedFactors applied = ApplyFactors(factors, input, output);
-  if (!applied.fired.defined()) return applied.output;
-  const at::Tensor where = applied.fired.nonzero().to(at::kCPU);
-  const at::Tensor relative =
-      (applied.activation / (factors.threshold / state_->beta)).to(at::kCPU).contiguous();
-  const auto places = where.accessor<int64_t, 2>();
-  const auto values = relative.accessor<float, 2>();
-  for (int64_t i = 0; i < where.size(0); ++i) {
-    firings->push_back(HookFiring{places[i][0], layer, state_->EditOfRow(places[i][1]),
-                                  values[places[i][0]][places[i][1]]});
+  const StackedLayer& stacked = it->second;
+  const at::Tensor thresholds = stacked.factors.threshold.to(at::kCPU);
+  const auto threshold = thresholds.accessor<float, 1>();
+  for (const FiredEdit& fired : FindFired(stacked.factors, stacked.ScreenFor(input), input)) {
+    const double own = threshold[fired.row] / state_->beta;
+    firings->push_back(HookFiring{fired.token, layer, state_->EditOfRow(fired.row),
+                                  static_cast<float>(fired.activation / own)});
   }
-  return applied.output;
+  return Apply(layer, input, output);
+}
+
+std::vector<KeyMatch> HookStack::MatchKeys(LayerIndex layer, const at::Tensor& keys,
+                                           double at_least) const {
+  const auto it = state_->layers.find(layer);
+  if (it == state_->layers.end()) return {};
+  StackedFactors factors = it->second.factors;
+  const at::Tensor own = (factors.threshold / state_->beta).to(at::kCPU);
+  factors.threshold = factors.threshold * (at_least / state_->beta);
+  std::vector<KeyMatch> matches;
+  for (const FiredEdit& fired : FindFired(factors, it->second.ScreenFor(keys), keys)) {
+    matches.push_back({fired.token, state_->EditOfRow(fired.row),
+                       fired.activation / own.accessor<float, 1>()[fired.row]});
+  }
+  return matches;
 }
 
 StackedFactors HookStack::LayerFactorsOf(LayerIndex layer) const {
@@ -214,8 +349,13 @@ int64_t HookStack::edit_count() const { return state_->edit_count; }
 std::vector<LayerNorm> HookStack::UpdateNorms(const CausalLm& model) const {
   std::vector<LayerNorm> norms;
   for (const auto& [layer, stacked] : state_->layers) {
-    const double base = model.DownProjection(layer).to(at::kDouble).norm().item<double>();
-    norms.push_back(LayerNorm{layer, UpdateNorm(stacked.factors) / base});
+    std::optional<double> base = state_->base_norms->Get(layer);
+    if (!base.has_value()) {
+      base = model.DownProjection(layer).to(at::kDouble).norm().item<double>();
+      state_->base_norms->Set(layer, *base);
+    }
+    const double square = state_->SquareOf(layer, stacked.factors);
+    norms.push_back(LayerNorm{layer, std::sqrt(std::max(square, 0.0)) / *base});
   }
   return norms;
 }

@@ -24,11 +24,22 @@ struct HookFiring {
   float relative_activation = 0;
 };
 
+// An edit of the line whose key a given one is near.
+struct KeyMatch {
+  int64_t row = 0;  // of the given keys
+  EditId edit;
+  // V_b'k over the activation of the edit's own key: 1 for the same key.
+  double relative_activation = 0;
+};
+
 // All hook layers of one revision: per edited layer the stacked factors of every edit of its line,
 // with the LEVERAGE scope: edit b fires at a token where V_b'x >= beta * a_b, and the output is W0
 // x + bias + sum over fired b of (V_b'x) U_b. The decision needs the current token only, so full,
 // chunked, cached and batched forwards agree. Immutable and thread-safe. Stacks of one line share
-// memory: Extend appends to the parent's buffers where the parent is their tip.
+// memory: Extend appends to the parent's buffers where the parent is their tip. An edit takes 4
+// (d_in
+// + d_out) bytes at each layer and, on the CPU, 2 d_in for a bfloat16 copy of V that screens what
+// may fire (see FindFired); buffers grow by doubling.
 class HookStack : public DownProjectionHook {
  public:
   ~HookStack() override;
@@ -52,9 +63,14 @@ class HookStack : public DownProjectionHook {
   // The stacked factors of one layer with their thresholds; empty for a layer without edits.
   StackedFactors LayerFactorsOf(LayerIndex layer) const;
 
+  // The edits of the line that the rows of `keys` [n, d_in] share their key with at `layer`: those
+  // with a relative activation of `at_least` or more. By row, then in order of the line.
+  std::vector<KeyMatch> MatchKeys(LayerIndex layer, const at::Tensor& keys, double at_least) const;
+
   // Edits of the whole line.
   int64_t edit_count() const;
-  // Per edited layer, in ascending order; empty without edits.
+  // Per edited layer, in ascending order; empty without edits. Once computed for a stack, that of a
+  // stack that extends it costs only what its new edits add.
   std::vector<LayerNorm> UpdateNorms(const CausalLm& model) const;
 
  private:

@@ -214,6 +214,81 @@ TEST_F(HookStackTest, NormsAreThoseOfTheDenseUpdates) {
   }
 }
 
+// Norms of `stack` against those of its own factors, whatever was kept before.
+void ExpectNormsOfFactors(const Stack& stack, const CausalLm& model) {
+  for (const LayerNorm& norm : stack->UpdateNorms(model)) {
+    const double base = model.DownProjection(norm.layer).to(at::kDouble).norm().item<double>();
+    const double expected = UpdateNorm(stack->LayerFactorsOf(norm.layer)) / base;
+    EXPECT_NEAR(norm.update_norm_ratio, expected, 1e-6 * expected);
+  }
+}
+
+TEST_F(HookStackTest, NormsAreRightAlongALineAfterARollbackAndOnANewBranch) {
+  std::vector<Stack> line = {Empty()};
+  for (int i = 1; i <= 6; ++i) {
+    AMEND_ASSERT_OK_AND_ASSIGN(Stack next,
+                               HookStack::Extend(line.back(), Revision(i), Factors(5 + i, i)));
+    line.push_back(next);
+    // Some are asked for, some are not.
+    if (i % 3 != 0) ExpectNormsOfFactors(next, *model_);
+  }
+  ExpectNormsOfFactors(line[6], *model_);
+  ExpectNormsOfFactors(line[3], *model_);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack branch,
+                             HookStack::Extend(line[2], Revision(7), Factors(9, 70)));
+  ExpectNormsOfFactors(branch, *model_);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack further,
+                             HookStack::Extend(branch, Revision(8), Factors(300, 71)));
+  ExpectNormsOfFactors(further, *model_);
+  ExpectNormsOfFactors(line[6], *model_);
+}
+
+TEST_F(HookStackTest, ManyEditsAreScreenedAndDoTheSame) {
+  std::vector<RevisionFactors> batches;
+  Stack stack = Empty();
+  for (int i = 0; i < 9; ++i) {
+    batches.push_back(Factors(40, 200 + i));
+    // Most of them silent, as in a real line.
+    for (LayerFactors& layer : batches.back().layers) {
+      for (size_t b = 0; b < layer.activations.size(); ++b) {
+        if (b % 4 != 0) layer.activations[b] *= 4;
+      }
+    }
+    AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(i + 1), batches.back()));
+  }
+  ExpectEqualsDense(stack, batches);
+  // Few tokens take the plain way.
+  const at::Tensor all = stack->Apply(LayerIndex(0), input_, output_);
+  const at::Tensor few =
+      stack->Apply(LayerIndex(0), input_.narrow(0, 4, 3), output_.narrow(0, 4, 3));
+  EXPECT_LT(RelativeDifference(all.narrow(0, 4, 3), few), 1e-6);
+}
+
+TEST_F(HookStackTest, AKeyMatchesTheEditsThatShareIt) {
+  std::vector<RevisionFactors> batches = {Factors(3, 1), Factors(4, 2)};
+  // v = k, so that a = |k|^2; an edit of the second batch has the key of one of the first.
+  std::copy_n(batches[0].layers[1].v.values.begin(), 64, batches[1].layers[1].v.values.begin());
+  for (RevisionFactors& batch : batches) {
+    LayerFactors& layer = batch.layers[1];
+    layer.keys = layer.v;
+    const at::Tensor keys = ToTensor(layer.keys);
+    layer.activations = ToMatrix((keys * keys).sum(1).unsqueeze(0)).values;
+  }
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack stack, HookStack::Extend(Empty(), Revision(7), batches[0]));
+  AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(9), batches[1]));
+  const at::Tensor keys = ToTensor(batches[0].layers[1].keys).narrow(0, 0, 2);
+  std::vector<std::pair<int64_t, EditId>> found;
+  for (const KeyMatch& match : stack->MatchKeys(LayerIndex(2), keys, 0.999)) {
+    found.emplace_back(match.row, match.edit);
+    EXPECT_NEAR(match.relative_activation, 1, 1e-5);
+  }
+  EXPECT_THAT(found, testing::ElementsAre(testing::Pair(0, EditId{Revision(7), 0}),
+                                          testing::Pair(0, EditId{Revision(9), 0}),
+                                          testing::Pair(1, EditId{Revision(7), 1})));
+  EXPECT_TRUE(stack->MatchKeys(LayerIndex(1), keys, 0.5).empty());
+  EXPECT_TRUE(Empty()->MatchKeys(LayerIndex(0), keys, 0.5).empty());
+}
+
 // A token's decision depends on that token alone.
 TEST_F(HookStackTest, TokensOneByOneEqualAllTokensAtOnce) {
   AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,

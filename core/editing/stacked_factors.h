@@ -29,7 +29,11 @@ AppliedFactors ApplyFactors(const StackedFactors& factors, const at::Tensor& inp
 // The rows of `a`, then those of `b` (either may be empty). Both with thresholds or both without.
 StackedFactors Concatenate(const StackedFactors& a, const StackedFactors& b);
 
-// Frobenius norm of u' v, without forming it.
+// The Frobenius inner product of two updates u'v, in float64, some rows at a time. From whole
+// factors or, where that is less, from a matrix of one of them.
+double UpdateProduct(const StackedFactors& a, const StackedFactors& b);
+
+// Frobenius norm of u' v.
 double UpdateNorm(const StackedFactors& factors);
 
 }  // namespace amend

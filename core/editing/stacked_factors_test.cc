@@ -5,6 +5,8 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include <cmath>
+
 #include "core/editing/testing/random_model.h"
 #include "gtest/gtest.h"
 
@@ -117,6 +119,23 @@ TEST_F(StackedFactorsTest, NormIsThatOfTheDenseUpdate) {
   const double dense = at::matmul(factors.u.t(), factors.v).norm().item<double>();
   EXPECT_NEAR(UpdateNorm(factors), dense, 1e-5 * dense);
   EXPECT_EQ(UpdateNorm(StackedFactors()), 0);
+}
+
+// Few and many edits: the product is formed in two ways.
+TEST_F(StackedFactorsTest, ProductIsThatOfTheDenseUpdates) {
+  for (const int64_t edits : {2, 3, 4, 60, 1300}) {
+    StackedFactors a = SomeFactors();
+    StackedFactors b;
+    b.u = RandomTensor({edits, kOut}, 11);
+    b.v = RandomTensor({edits, kIn}, 12);
+    const auto dense = [](const StackedFactors& factors) {
+      return at::matmul(factors.u.t().to(at::kDouble), factors.v.to(at::kDouble));
+    };
+    const double expected = (dense(a) * dense(b)).sum().item<double>();
+    EXPECT_NEAR(UpdateProduct(a, b), expected, 1e-10 * std::abs(expected)) << edits;
+    EXPECT_NEAR(UpdateProduct(b, a), expected, 1e-10 * std::abs(expected)) << edits;
+  }
+  EXPECT_EQ(UpdateProduct(StackedFactors(), SomeFactors()), 0);
 }
 
 TEST_F(StackedFactorsTest, NormOfEditsThatCancelIsZero) {

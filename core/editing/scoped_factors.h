@@ -1,0 +1,50 @@
+#ifndef AMEND_CORE_EDITING_SCOPED_FACTORS_H_
+#define AMEND_CORE_EDITING_SCOPED_FACTORS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "core/editing/stacked_factors.h"
+
+namespace amend {
+
+// Letters: T packed tokens, r edits.
+
+// One edit's output is used at one token.
+struct FiredEdit {
+  int64_t token = 0;
+  int64_t row = 0;       // of the factors
+  float activation = 0;  // v_b . x
+};
+
+// What lets most edits be ruled out cheaply: V rounded to bfloat16, and how far off that can be. 2
+// d_in + 8 bytes an edit, half of what V takes.
+struct FactorScreen {
+  at::Tensor coarse;  // [r, d_in], bfloat16
+  at::Tensor error;   // [r], float32: |v_b - coarse_b|, rounded up
+  at::Tensor norm;    // [r], float32: |coarse_b|, rounded up
+
+  // On the CPU, of `v` [r, d_in], float32.
+  static FactorScreen Of(const at::Tensor& v);
+};
+
+// The edits that fire: those with v_b . x >= threshold_b, in float32, by token, then by row. input
+// [T, d_in]; `factors` have thresholds.
+//
+// With a screen (not null; everything on the CPU) v_b . x is first computed in bfloat16, and only
+// where |v . x - v~ . x~| <= |v - v~| |x| + |v~| |x - x~| plus the rounding of the sums leaves the
+// decision open is it computed in float32. The bound holds always: no edit that fires is missed.
+// What fires is the same either way but for an edit within float32 rounding of its threshold.
+std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScreen* screen,
+                                 const at::Tensor& input);
+
+// `output` [T, d_out] with sum over `fired` of activation * u_row added, float32 inside; `output`
+// itself when nothing fired. On the CPU. No gradient flows through it.
+at::Tensor AddFired(const std::vector<FiredEdit>& fired, const at::Tensor& u,
+                    const at::Tensor& output);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_EDITING_SCOPED_FACTORS_H_
