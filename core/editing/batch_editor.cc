@@ -1,8 +1,10 @@
 #include "core/editing/batch_editor.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/matmul.h>
 
 #include <map>
 #include <utility>
@@ -43,6 +45,32 @@ absl::Status CheckFinite(const std::map<LayerIndex, LayerUpdate>& updates) {
     }
   }
   return absl::OkStatus();
+}
+
+std::vector<KeyOverlap> FindOverlaps(const HookStack& parent, LayerIndex layer,
+                                     const LayerUpdate& update) {
+  const auto edits = static_cast<int32_t>(update.keys.size(0));
+  std::vector<std::vector<KeyOverlap>> found(static_cast<size_t>(edits));
+  const at::Tensor relative =
+      (at::matmul(update.keys, update.v.t()) / update.activations).to(at::kCPU).contiguous();
+  const auto values = relative.accessor<float, 2>();
+  for (int32_t edit = 0; edit < edits; ++edit) {
+    for (int32_t other = edits - 1; other >= 0; --other) {
+      if (other != edit && values[edit][other] >= kSharedKey)
+        found[static_cast<size_t>(edit)].push_back({edit, {}, other, values[edit][other]});
+    }
+  }
+  const std::vector<KeyMatch> matches = parent.MatchKeys(layer, update.keys, kSharedKey);
+  for (auto match = matches.rbegin(); match != matches.rend(); ++match) {
+    const auto edit = static_cast<int32_t>(match->row);
+    found[static_cast<size_t>(edit)].push_back({edit, match->edit, -1, match->relative_activation});
+  }
+  std::vector<KeyOverlap> overlaps;
+  for (std::vector<KeyOverlap>& some : found) {
+    if (some.size() > kMaxOverlaps) some.resize(kMaxOverlaps);
+    overlaps.insert(overlaps.end(), some.begin(), some.end());
+  }
+  return overlaps;
 }
 
 LayerFactors ToFactors(LayerIndex layer, const LayerUpdate& update) {
@@ -138,6 +166,8 @@ absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line,
     for (const auto& [layer, update] : updates)
       solution.factors.layers.push_back(ToFactors(layer, update));
     solution.targets = std::move(targets.reports);
+    const LayerIndex first = settings.layers.front();
+    solution.overlaps = FindOverlaps(*parent, first, updates.at(first));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

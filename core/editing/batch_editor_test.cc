@@ -5,6 +5,7 @@
 #include <ATen/ops/eye.h>
 #include <ATen/ops/matmul.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -140,6 +141,53 @@ TEST_F(BatchEditorTest, LinesDoNotShareTheirKeys) {
   ASSERT_THAT(editor->NewLine()->Append(first.factors), IsOk());
   AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution again, editor->Solve(*line, empty_, edits_, {}));
   ExpectSameFactors(first.factors, again.factors);
+}
+
+TEST_F(BatchEditorTest, EditsThatShareAKeyAreNamed) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto editor, Create());
+  const auto line = editor->NewLine();
+  AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution first, editor->Solve(*line, empty_, edits_, {}));
+  EXPECT_THAT(first.overlaps, testing::IsEmpty());
+  ASSERT_THAT(line->Append(first.factors), IsOk());
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto hooks,
+                             HookStack::Extend(empty_, Revision(4), first.factors));
+  // The second and the third have the key of the line's second edit: the same text up to the
+  // subject's end.
+  Edit longer = MakeEdit("Peru", "Bonn");
+  longer.subject = "capital of Peru";
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const BatchSolution second,
+      editor->Solve(*line, hooks, {MakeEdit("Chad", "Rome"), MakeEdit("Peru", "Rome"), longer},
+                    {}));
+  ASSERT_EQ(second.overlaps.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    const KeyOverlap& overlap = second.overlaps[i];
+    EXPECT_EQ(overlap.edit, i < 2 ? 1 : 2);
+    EXPECT_NEAR(overlap.activation, 1, 1e-3);
+    if (i % 2 == 0) {
+      EXPECT_EQ(overlap.other, i < 2 ? 2 : 1);
+      EXPECT_FALSE(overlap.earlier.has_value());
+    } else {
+      EXPECT_EQ(overlap.earlier, (EditId{Revision(4), 1}));
+    }
+  }
+}
+
+TEST_F(BatchEditorTest, OfManyEditsThatShareAKeyTheLatestAreNamed) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto editor, Create());
+  const auto line = editor->NewLine();
+  auto hooks = empty_;
+  for (int revision = 1; revision <= kMaxOverlaps + 3; ++revision) {
+    AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution solution,
+                               editor->Solve(*line, hooks, {MakeEdit("Chad", "Rome")}, {}));
+    ASSERT_EQ(solution.overlaps.size(), static_cast<size_t>(std::min(revision - 1, kMaxOverlaps)));
+    if (revision > 1) {
+      EXPECT_EQ(solution.overlaps[0].earlier->revision, Revision(revision - 1));
+    }
+    ASSERT_THAT(line->Append(solution.factors), IsOk());
+    AMEND_ASSERT_OK_AND_ASSIGN(hooks,
+                               HookStack::Extend(hooks, Revision(revision), solution.factors));
+  }
 }
 
 TEST_F(BatchEditorTest, ProgressRunsThroughBothPhases) {
