@@ -1,5 +1,6 @@
 #include "server/label_mover.h"
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -123,6 +124,20 @@ absl::Status LabelMover::CheckServable(Revision revision) const {
   return absl::OkStatus();
 }
 
+void LabelMover::ReportNorms(Revision from, Revision to) const {
+  // A layer that the new revision has no edits at has none of its update either.
+  std::map<LayerIndex, double> ratios;
+  for (const Revision revision : {from, to}) {
+    if (revision == kBaseRevision) continue;
+    const absl::StatusOr<RevisionRecord> record = store_->GetRevision(revision);
+    if (!record.ok()) continue;
+    for (const LayerNorm& norm : record->norms) {
+      ratios[norm.layer] = revision == to ? norm.update_norm_ratio : 0;
+    }
+  }
+  for (const auto& [layer, ratio] : ratios) observer_->UpdateNormRatio(layer, ratio);
+}
+
 absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, Revision to,
                                             const std::string& reason, const std::string& actor) {
   StoreStep step;
@@ -147,7 +162,10 @@ absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, 
   const absl::Status committed = store_->Commit(step);
   if (!committed.ok()) return FromStore(committed);
   AMEND_RETURN_IF_ERROR(serving_->MoveLabel(from.name, to));
-  if (from.name == kLiveLabel) observer_->LiveRevisionChanged(to);
+  if (from.name == kLiveLabel) {
+    observer_->LiveRevisionChanged(to);
+    ReportNorms(from.revision, to);
+  }
   return LabelMoved{LabelRecord{from.name, to, from.generation + 1}, from.revision};
 }
 

@@ -66,6 +66,8 @@ class LabelMover {
   absl::StatusOr<LabelMoved> CheckedPromote(const PromoteCommand& command);
   absl::StatusOr<LabelMoved> CheckedRollback(const RollbackCommand& command);
   absl::Status CheckServable(Revision revision) const;
+  // Tells the norms of what is live now: those of `to`, recorded when it was made.
+  void ReportNorms(Revision from, Revision to) const;
   absl::StatusOr<LabelMoved> Move(Verb verb, const LabelRecord& from, Revision to,
                                   const std::string& reason, const std::string& actor);
 

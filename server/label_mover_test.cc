@@ -1,5 +1,7 @@
 #include "server/label_mover.h"
 
+#include <map>
+
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,12 +22,19 @@ class LabelMoverTest : public testing::Test {
     AddRevision(3, 1, RevisionState::kValidated);
   }
 
+  // Remembers the norms that it is told.
+  struct NormObserver : EditObserver {
+    void UpdateNormRatio(LayerIndex layer, double ratio) override { ratios[layer] = ratio; }
+    std::map<LayerIndex, double> ratios;
+  };
+
   void AddRevision(int64_t number, int64_t parent, RevisionState state) {
     StoreStep step;
     step.revision.emplace();
     step.revision->revision = Revision(number);
     step.revision->parent = Revision(parent);
     step.revision->state = state;
+    step.revision->norms = {{LayerIndex(2), 0.1 * static_cast<double>(number)}};
     if (state == RevisionState::kValidated) step.factors.emplace();
     ASSERT_THAT(store_.Commit(step), IsOk());
     if (state != RevisionState::kValidated) return;
@@ -42,7 +51,7 @@ class LabelMoverTest : public testing::Test {
 
   InMemoryRevisionStore store_;
   ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
-  EditObserver observer_;
+  NormObserver observer_;
   LabelMover mover_{&store_, &serving_, &observer_, [] { return absl::FromUnixMicros(77); }};
 };
 
@@ -56,6 +65,17 @@ TEST_F(LabelMoverTest, PromoteMovesStoreAndServingAndWritesTheAuditTrail) {
   EXPECT_EQ(audit[0].actor, "me");
   EXPECT_EQ(audit[0].to, Revision(3));
   EXPECT_EQ(audit[0].time_us, 77);
+}
+
+TEST_F(LabelMoverTest, TheNormsOfWhatIsLiveAreToldAfterEveryMove) {
+  ASSERT_THAT(Promote("live", 3), IsOk());
+  EXPECT_DOUBLE_EQ(observer_.ratios[LayerIndex(2)], 0.3);
+  ASSERT_THAT(Rollback("live", std::nullopt), IsOk());
+  EXPECT_DOUBLE_EQ(observer_.ratios[LayerIndex(2)], 0.1);
+  ASSERT_THAT(Promote("other", 3), IsOk());
+  EXPECT_DOUBLE_EQ(observer_.ratios[LayerIndex(2)], 0.1);
+  ASSERT_THAT(Rollback("live", std::nullopt), IsOk());
+  EXPECT_DOUBLE_EQ(observer_.ratios[LayerIndex(2)], 0);
 }
 
 TEST_F(LabelMoverTest, PromoteOfAnUnknownRevisionNamesTheLatest) {
