@@ -156,6 +156,8 @@ absl::StatusOr<EditFoundation> LayFoundation(const std::shared_ptr<const CausalL
   AMEND_ASSIGN_OR_RETURN(Covariance covariance,
                          ObtainCovariance(*model, tokenizer, profile, options, recorded));
   foundation.covariance = std::move(covariance.moments);
+  foundation.covariance_digest = covariance.digest;
+  if (options.accept) AMEND_RETURN_IF_ERROR(options.accept(foundation));
   if (!existing.has_value()) {
     StoreIdentity identity;
     identity.model_fingerprint = options.model_fingerprint;

@@ -21,6 +21,8 @@ struct EditFoundation {
   // With the store's context templates.
   EditSettings settings;
   KeyCovariance covariance;
+  // sha-256 (hex) of its file.
+  std::string covariance_digest;
 };
 
 struct FoundationOptions {
@@ -32,6 +34,9 @@ struct FoundationOptions {
   std::string data_directory;
   // Told what takes long ("key covariance: 200 of 2000 texts"). May be null.
   std::function<void(absl::string_view)> progress;
+  // Sees the foundation before a new store gets its identity: an error refuses it, and the store
+  // stays new. May be null.
+  std::function<absl::Status(const EditFoundation&)> accept;
 };
 
 // For a new store: takes or samples the templates, reads or computes the covariance and initializes

@@ -138,6 +138,20 @@ TEST_F(EditFoundationTest, ACovarianceFileOfTheProfileIsRead) {
   EXPECT_THAT(Lay(profile), IsOk());
 }
 
+TEST_F(EditFoundationTest, AFoundationThatIsNotAcceptedLeavesTheStoreNew) {
+  std::string digest;
+  options_.accept = [&](const EditFoundation& foundation) {
+    digest = foundation.covariance_digest;
+    EXPECT_THAT(foundation.covariance.layers, SizeIs(1));
+    return absl::FailedPreconditionError("singular");
+  };
+  EXPECT_THAT(Lay(Profile(kTemplates)), StatusIs(kPrecondition, HasSubstr("singular")));
+  EXPECT_FALSE(store_.identity().has_value());
+  options_.accept = nullptr;
+  ASSERT_THAT(Lay(Profile(kTemplates)), IsOk());
+  EXPECT_EQ(store_.identity()->covariance_digest, digest);
+}
+
 TEST_F(EditFoundationTest, MissingTextsAreNamedAndTheStoreStaysNew) {
   std::filesystem::remove(texts_);
   EXPECT_THAT(Lay(Profile(kTemplates)), StatusIs(absl::StatusCode::kNotFound, HasSubstr(texts_)));

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
+#include "core/editing/background_factors.h"
 #include "core/editing/batch_editor.h"
 #include "core/editing/edit_validation.h"
 #include "core/model/causal_lm.h"
@@ -39,6 +40,7 @@
 #include "server/rpc_metrics.h"
 #include "server/scheduler.h"
 #include "server/serving_model.h"
+#include "server/solver_cache.h"
 #include "server/task_executor.h"
 #include "server/version.h"
 #include "storage/rocksdb_revision_store.h"
@@ -162,7 +164,7 @@ struct Server::Parts {
   absl::Status Listen();
   absl::Status LoadModel();
   absl::Status OpenStore();
-  absl::Status BuildEditing(EditFoundation foundation);
+  absl::Status BuildEditing(EditFoundation foundation, BackgroundFactors background);
   void BuildGeneration();
   void BuildServices();
   v1::ServerInfo FixedInfo() const;
@@ -246,16 +248,25 @@ absl::Status Server::Parts::OpenStore() {
   foundation_options.model_fingerprint = fingerprint;
   foundation_options.data_directory = options.data_directory;
   foundation_options.progress = options.progress;
+  // Before the store is made: a covariance that cannot be solved with is better replaced then.
+  BackgroundFactors background;
+  foundation_options.accept = [&](const EditFoundation& foundation) -> absl::Status {
+    const SolverCacheOptions cache{options.data_directory, foundation.covariance_digest,
+                                   options.progress};
+    AMEND_ASSIGN_OR_RETURN(
+        background, ObtainBackgroundFactors(foundation.settings, foundation.covariance, cache));
+    return absl::OkStatus();
+  };
   AMEND_ASSIGN_OR_RETURN(EditFoundation foundation, LayFoundation(model, *tokenizer, profile,
                                                                   foundation_options, store.get()));
-  return BuildEditing(std::move(foundation));
+  return BuildEditing(std::move(foundation), std::move(background));
 }
 
-absl::Status Server::Parts::BuildEditing(EditFoundation foundation) {
+absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFactors background) {
   settings = foundation.settings;
-  AMEND_ASSIGN_OR_RETURN(auto editor,
-                         BatchEditor::Create(model, tokenizer, std::move(foundation.settings),
-                                             std::move(foundation.covariance)));
+  AMEND_ASSIGN_OR_RETURN(
+      auto editor,
+      BatchEditor::Create(model, tokenizer, std::move(foundation.settings), std::move(background)));
   serving = std::make_unique<ServingModel>(model, settings.beta);
   engine =
       std::make_unique<ModelEditEngine>(model, tokenizer, std::move(editor), profile.gate_enforced);
