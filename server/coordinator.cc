@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/edit_overlaps.h"
 #include "server/errors.h"
 #include "server/proto_conversion.h"
 #include "server/revision_line.h"
@@ -74,9 +75,12 @@ Coordinator::~Coordinator() { Stop(); }
 absl::StatusOr<RecoveryReport> Coordinator::Recover() {
   AMEND_ASSIGN_OR_RETURN(RecoveryReport report, RecoverServing(*store_, *engine_, *serving_));
   observer_->LiveRevisionChanged(report.live);
-  AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> live, serving_->Resolve(kLiveLabel));
-  for (const LayerNorm& norm : engine_->UpdateNorms(live->hooks)) {
-    observer_->UpdateNormRatio(norm.layer, norm.update_norm_ratio);
+  if (report.live != kBaseRevision) {
+    // Computed when the revision was made; anew it would cost as much as the whole line.
+    AMEND_ASSIGN_OR_RETURN(const RevisionRecord live, store_->GetRevision(report.live));
+    for (const LayerNorm& norm : live.norms) {
+      observer_->UpdateNormRatio(norm.layer, norm.update_norm_ratio);
+    }
   }
   for (LedgerEntry& entry : report.pending) Enqueue(std::move(entry));
   report.pending.clear();
@@ -317,6 +321,7 @@ absl::Status Coordinator::JudgeCandidate(Work& work) {
                                                   work.solution.targets, work.entry.thresholds);
   if (!gate.ok()) return FromEngine(gate.status());
   work.gate = *std::move(gate);
+  AddOverlaps(*store_, work.candidate, work.entry.edits, work.solution.overlaps, &work.gate.edits);
   observer_->StageDone(EditStage::kGate, options_.clock() - start);
   return absl::OkStatus();
 }

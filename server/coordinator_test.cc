@@ -94,6 +94,29 @@ TEST_F(CoordinatorTest, ConsecutiveBatchesBuildOnEachOther) {
   EXPECT_EQ(record.line_edit_count, 2);
 }
 
+TEST_F(CoordinatorTest, EditsThatShareAKeyAreNamedAndRecorded) {
+  h_.Start();
+  h_.Submit("s", 0, {MakeEdit("Rome", "a"), MakeEdit("Oslo", "b")})->Last();
+  Edit other = MakeEdit("Bonn", "b");
+  other.prompt = "Another prompt of b";
+  const v1::EditBatchStatus last =
+      h_.Submit("s", 1, {MakeEdit("Paris", "b"), MakeEdit("Kiel", "c"), other})->Last();
+  ASSERT_EQ(last.edit_results_size(), 3);
+  // The third of the same batch, then the second of revision 1.
+  ASSERT_EQ(last.edit_results(0).overlaps_size(), 2);
+  EXPECT_EQ(last.edit_results(0).overlaps(0).revision(), 2);
+  EXPECT_EQ(last.edit_results(0).overlaps(0).edit_index(), 2);
+  EXPECT_FALSE(last.edit_results(0).overlaps(0).same_prompt());
+  EXPECT_EQ(last.edit_results(0).overlaps(1).revision(), 1);
+  EXPECT_EQ(last.edit_results(0).overlaps(1).edit_index(), 1);
+  EXPECT_EQ(last.edit_results(0).overlaps(1).activation(), 0.97);
+  EXPECT_TRUE(last.edit_results(0).overlaps(1).same_prompt());
+  EXPECT_EQ(last.edit_results(1).overlaps_size(), 0);
+  EXPECT_FALSE(last.edit_results(2).overlaps(1).same_prompt());
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry, h_.store.GetLedger({"s", 1}));
+  EXPECT_EQ(entry.verdicts[0].overlaps.size(), 2u);
+}
+
 TEST_F(CoordinatorTest, ARejectedBatchLeavesServingAloneAndTheNextBuildsOnTheLastValidated) {
   h_.Start();
   h_.Run("s", 0, "Rome");

@@ -106,6 +106,13 @@ v1::EditResult ToProto(const EditVerdict& verdict, const std::string& client_edi
   out.set_passed(verdict.passed);
   out.set_target_loss(verdict.target.loss);
   out.set_target_steps(verdict.target.steps);
+  for (const EditOverlap& overlap : verdict.overlaps) {
+    v1::KeyOverlap& added = *out.add_overlaps();
+    added.set_revision(overlap.revision.value());
+    added.set_edit_index(overlap.edit_index);
+    added.set_activation(overlap.activation);
+    added.set_same_prompt(overlap.same_prompt);
+  }
   return out;
 }
 

@@ -46,6 +46,18 @@ TEST(ProtoConversionTest, PromotionIsWhenValidatedUnlessStageOnlyIsAskedFor) {
   EXPECT_EQ(PromotionFromProto(v1::STAGE_ONLY), PromotionPolicy::kStageOnly);
 }
 
+TEST(ProtoConversionTest, OverlapsOfAVerdictAreInTheResult) {
+  EditVerdict verdict;
+  verdict.overlaps = {{Revision(3), 2, 0.99, true}, {Revision(1), 0, 0.96, false}};
+  const v1::EditResult result = ToProto(verdict, "id");
+  ASSERT_EQ(result.overlaps_size(), 2);
+  EXPECT_EQ(result.overlaps(0).revision(), 3);
+  EXPECT_EQ(result.overlaps(0).edit_index(), 2);
+  EXPECT_EQ(result.overlaps(0).activation(), 0.99);
+  EXPECT_TRUE(result.overlaps(0).same_prompt());
+  EXPECT_FALSE(result.overlaps(1).same_prompt());
+}
+
 TEST(ProtoConversionTest, EveryLedgerStateHasItsStage) {
   EXPECT_EQ(StatusOf(Entry(BatchState::kDurable)).stage(), v1::DURABLE);
   EXPECT_EQ(StatusOf(Entry(BatchState::kFailed)).stage(), v1::FAILED);

@@ -127,6 +127,13 @@ void ToProto(const EditVerdict& verdict, pb::EditVerdict* out) {
   out->set_passed(verdict.passed);
   out->set_target_loss(verdict.target.loss);
   out->set_target_steps(verdict.target.steps);
+  for (const EditOverlap& overlap : verdict.overlaps) {
+    pb::EditOverlap* added = out->add_overlaps();
+    added->set_revision(overlap.revision.value());
+    added->set_edit_index(overlap.edit_index);
+    added->set_activation(overlap.activation);
+    added->set_same_prompt(overlap.same_prompt);
+  }
 }
 
 EditVerdict FromProto(const pb::EditVerdict& in) {
@@ -137,6 +144,10 @@ EditVerdict FromProto(const pb::EditVerdict& in) {
   verdict.scores = FromProto(in.scores());
   verdict.passed = in.passed();
   verdict.target = {in.target_loss(), in.target_steps()};
+  for (const pb::EditOverlap& overlap : in.overlaps()) {
+    verdict.overlaps.push_back({Revision(overlap.revision()), overlap.edit_index(),
+                                overlap.activation(), overlap.same_prompt()});
+  }
   return verdict;
 }
 

@@ -14,10 +14,15 @@ bool operator==(const StoreIdentity& a, const StoreIdentity& b) {
   return fields(a) == fields(b);
 }
 
+bool operator==(const EditOverlap& a, const EditOverlap& b) {
+  return a.revision == b.revision && a.edit_index == b.edit_index && a.activation == b.activation &&
+         a.same_prompt == b.same_prompt;
+}
+
 bool operator==(const EditVerdict& a, const EditVerdict& b) {
   const auto fields = [](const EditVerdict& x) {
     return std::tie(x.index, x.violation_field, x.violation_description, x.scores, x.passed,
-                    x.target.loss, x.target.steps);
+                    x.target.loss, x.target.steps, x.overlaps);
   };
   return fields(a) == fields(b);
 }

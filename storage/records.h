@@ -31,6 +31,17 @@ struct StoreIdentity {
   std::string covariance_digest;
 };
 
+// Another edit that shares its key with a new one.
+struct EditOverlap {
+  // The revision and the place in its batch of the other one: earlier, or of the same batch.
+  Revision revision;
+  int32_t edit_index = 0;
+  // What the other one gives at the new one's key, over what it gives at its own.
+  double activation = 0;
+  // Both have the same prompt and subject: the new one supersedes the other.
+  bool same_prompt = false;
+};
+
 // Verdict of the gate on one edit, or what is wrong with a malformed one.
 struct EditVerdict {
   int32_t index = 0;
@@ -40,6 +51,8 @@ struct EditVerdict {
   EditScores scores;
   bool passed = false;
   TargetReport target;
+  // The latest first.
+  std::vector<EditOverlap> overlaps;
 };
 
 struct GateThresholds {
@@ -156,6 +169,7 @@ struct StoreStep {
 };
 
 bool operator==(const StoreIdentity& a, const StoreIdentity& b);
+bool operator==(const EditOverlap& a, const EditOverlap& b);
 bool operator==(const EditVerdict& a, const EditVerdict& b);
 bool operator==(const GateThresholds& a, const GateThresholds& b);
 bool operator==(const GateVerdict& a, const GateVerdict& b);

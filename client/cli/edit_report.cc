@@ -82,6 +82,18 @@ std::string Verdict(const v1::EditBatchStatus& batch, int index) {
   return batch.stage() == v1::REJECTED ? "passed, but its batch was rejected" : "passed";
 }
 
+std::string OverlapText(const v1::EditResult& result) {
+  std::vector<std::string> texts;
+  for (const v1::KeyOverlap& overlap : result.overlaps()) {
+    const std::string other =
+        absl::StrCat("revision ", overlap.revision(), " edit ", overlap.edit_index());
+    texts.push_back(overlap.same_prompt() ? absl::StrCat("supersedes ", other)
+                                          : absl::StrFormat("shares its key with %s (%.2f)", other,
+                                                            overlap.activation()));
+  }
+  return absl::StrJoin(texts, "; ");
+}
+
 std::string StageText(const v1::EditBatchStatus& batch) {
   const v1::SolveProgress& progress = batch.progress();
   switch (batch.stage()) {
@@ -191,6 +203,7 @@ void EditReport::PrintVerdicts(const v1::EditBatchStatus& batch) {
         Score(scores.has_reliability(), scores.reliability()),
         Score(scores.has_generality(), scores.generality()),
         Score(scores.has_locality(), scores.locality()), Verdict(batch, i));
+    if (scores.overlaps_size() > 0) *context_.out << "       " << OverlapText(scores) << "\n";
   }
   *context_.out << std::flush;
 }
@@ -235,6 +248,14 @@ void EditReport::PrintObject(const v1::EditBatchStatus& batch, bool done) {
       if (result != nullptr) SetScores(*result, &edit);
       edit["passed"] = result != nullptr && result->passed();
       edit["verdict"] = Verdict(batch, i);
+      if (result != nullptr && result->overlaps_size() > 0) {
+        for (const v1::KeyOverlap& overlap : result->overlaps()) {
+          edit["overlaps"].push_back({{"revision", overlap.revision()},
+                                      {"edit_index", overlap.edit_index()},
+                                      {"activation", overlap.activation()},
+                                      {"same_prompt", overlap.same_prompt()}});
+        }
+      }
       object["edits"].push_back(edit);
     }
   }

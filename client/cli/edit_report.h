@@ -53,6 +53,10 @@ class EditReport : public EditStreamObserver {
 // Why an edit of a batch was not applied, or "passed".
 std::string Verdict(const amend::v1::EditBatchStatus& batch, int index);
 
+// "supersedes revision 3 edit 2; shares its key with revision 1 edit 0 (0.97)": what the result
+// says of other edits; empty when it says nothing.
+std::string OverlapText(const amend::v1::EditResult& result);
+
 // "live as revision 4", "solving: target values 3/30".
 std::string StageText(const amend::v1::EditBatchStatus& batch);
 

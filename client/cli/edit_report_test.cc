@@ -63,6 +63,31 @@ TEST(EditReportTest, AGoodEditOfARejectedBatchIsToldApart) {
   EXPECT_EQ(Verdict(status, 0), "passed, but its batch was rejected");
 }
 
+TEST(EditReportTest, OverlapsWithOtherEditsAreNamedUnderTheVerdict) {
+  Console console;
+  v1::EditBatchStatus status = Status(v1::LIVE);
+  v1::EditResult* result = AddResult(&status, 1, true);
+  v1::KeyOverlap* same = result->add_overlaps();
+  same->set_revision(3);
+  same->set_edit_index(2);
+  same->set_activation(1);
+  same->set_same_prompt(true);
+  v1::KeyOverlap* other = result->add_overlaps();
+  other->set_revision(1);
+  other->set_activation(0.966);
+  const std::string expected =
+      "supersedes revision 3 edit 2; shares its key with revision 1 edit 0 (0.97)";
+  EXPECT_EQ(OverlapText(*result), expected);
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  report.OnBatch(status);
+  EXPECT_THAT(console.out.str(), HasSubstr("passed\n       " + expected + "\n"));
+  console.context.json = true;
+  console.out.str("");
+  EditReport objects(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  objects.OnBatch(status);
+  EXPECT_THAT(console.out.str(), HasSubstr(R"("overlaps":[{"revision":3,"edit_index":2)"));
+}
+
 TEST(EditReportTest, EachPhaseOfAStageIsPrintedOnce) {
   Console console;
   EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);

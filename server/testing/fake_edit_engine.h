@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -15,8 +16,8 @@ namespace amend {
 
 // An engine without a model: hooks are null and factors are 1 x 1. What becomes of a batch is
 // written in the target_new of its edits: "diverge" cannot be solved, "bad" has reliability 0.1,
-// "nan" a loss that is not finite; everything else is perfect. Owned by the coordinator thread; the
-// accessors are thread-safe.
+// "nan" a loss that is not finite; everything else is perfect. Edits with the same subject share
+// their key. Owned by the coordinator thread; the accessors are thread-safe.
 class FakeEditEngine : public EditEngine {
  public:
   static constexpr int kSteps = 3;
@@ -53,7 +54,7 @@ class FakeEditEngine : public EditEngine {
   }
 
   absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>& /*parent*/,
-                                      Revision /*candidate*/, absl::Span<const Edit> edits,
+                                      Revision candidate, absl::Span<const Edit> edits,
                                       const BatchEditor::Callbacks& callbacks) override {
     {
       absl::MutexLock lock(&mutex_);
@@ -65,6 +66,7 @@ class FakeEditEngine : public EditEngine {
       if (callbacks.cancelled()) return absl::CancelledError("told to stop");
     }
     BatchSolution solution;
+    AddOverlaps(candidate, edits, solution);
     for (const Edit& edit : edits) {
       if (edit.target_new == "diverge") return absl::AbortedError("not finite");
       const double loss =
@@ -107,7 +109,29 @@ class FakeEditEngine : public EditEngine {
   }
 
  private:
+  // Edits with the same subject share their key.
+  void AddOverlaps(Revision candidate, absl::Span<const Edit> edits, BatchSolution& solution)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    for (size_t i = 0; i < edits.size(); ++i) {
+      const auto edit = static_cast<int32_t>(i);
+      for (size_t j = 0; j < edits.size(); ++j) {
+        if (j != i && edits[j].subject == edits[i].subject)
+          solution.overlaps.push_back({edit, {}, static_cast<int32_t>(j), 1});
+      }
+      for (auto revision = line_.rbegin(); revision != line_.rend(); ++revision) {
+        const std::vector<Edit>& earlier = edits_[*revision];
+        for (size_t j = 0; j < earlier.size(); ++j) {
+          if (earlier[j].subject != edits[i].subject) continue;
+          solution.overlaps.push_back({edit, EditId{*revision, static_cast<int32_t>(j)}, -1, 0.97});
+        }
+      }
+    }
+    edits_[candidate].assign(edits.begin(), edits.end());
+  }
+
   mutable absl::Mutex mutex_;
+  std::map<Revision, std::vector<Edit>> edits_ ABSL_GUARDED_BY(mutex_);
   std::vector<Revision> solved_on_ ABSL_GUARDED_BY(mutex_);
   std::vector<Revision> line_ ABSL_GUARDED_BY(mutex_);
 };

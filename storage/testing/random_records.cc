@@ -61,6 +61,10 @@ LedgerEntry RandomRecords::Ledger(const BatchKey& key, BatchState state) {
     verdict.scores = Scores();
     verdict.passed = Coin();
     verdict.target = {Fraction(), static_cast<int32_t>(Below(50))};
+    for (int64_t j = Below(3); j > 0; --j) {
+      verdict.overlaps.push_back(
+          {Revision(Below(1000)), static_cast<int32_t>(Below(50)), Fraction(), Coin()});
+    }
     entry.verdicts.push_back(std::move(verdict));
   }
   entry.promotion = Coin() ? PromotionPolicy::kWhenValidated : PromotionPolicy::kStageOnly;
