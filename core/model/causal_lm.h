@@ -54,6 +54,10 @@ class CausalLm {
   // One transformer block: Project, attention, Finish.
   at::Tensor Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
                    AttentionContext& attention, const DownProjectionHook* hook) const;
+  // What the block's down-projection reads, [T, d_in]: as much of Block as that takes.
+  virtual at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
+                                         const at::Tensor& positions,
+                                         AttentionContext& attention) const = 0;
   // Final norm and output head. hidden [R, d] -> logits [R, vocabulary], float32.
   virtual at::Tensor Head(const at::Tensor& hidden) const = 0;
   // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the

@@ -41,6 +41,13 @@ constexpr DtypeName kDtypes[] = {
     {"U8", at::kByte, 1},       {"BOOL", at::kBool, 1},
 };
 
+const DtypeName* FindDtype(at::ScalarType type) {
+  for (const DtypeName& dtype : kDtypes) {
+    if (type == dtype.type) return &dtype;
+  }
+  return nullptr;
+}
+
 const DtypeName* FindDtype(const std::string& name) {
   for (const DtypeName& dtype : kDtypes) {
     if (name == dtype.name) return &dtype;
@@ -144,7 +151,12 @@ absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t dat
   if (!json.is_object())
     return absl::InvalidArgumentError(absl::StrCat(path_, ": header is not a JSON object"));
   for (const auto& [name, value] : json.items()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      for (const auto& [key, text] : value.items()) {
+        if (text.is_string()) metadata_.emplace(key, text.get<std::string>());
+      }
+      continue;
+    }
     Entry entry;
     if (const std::string wrong = ParseEntry(value, data_size, &entry); !wrong.empty())
       return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", name, ": ", wrong));
@@ -192,14 +204,21 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Read(const std::string& name) const 
 }
 
 absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
-                              const std::string& path) {
+                              const std::string& path,
+                              const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
   std::vector<at::Tensor> contiguous;
   int64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    contiguous.push_back(tensor.to(at::kCPU, at::kFloat).contiguous());
-    const int64_t bytes = contiguous.back().numel() * 4;
-    header[name] = {{"dtype", "F32"},
+    const DtypeName* dtype = FindDtype(tensor.scalar_type());
+    if (dtype == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor ", name, " has a dtype that safetensors files do not hold"));
+    }
+    contiguous.push_back(tensor.to(at::kCPU).contiguous());
+    const int64_t bytes = contiguous.back().nbytes();
+    header[name] = {{"dtype", dtype->name},
                     {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
@@ -219,7 +238,7 @@ absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
   AMEND_RETURN_IF_ERROR(WriteAll(fd, text.data(), text.size(), temporary));
   for (const at::Tensor& tensor : contiguous) {
     AMEND_RETURN_IF_ERROR(WriteAll(fd, static_cast<const char*>(tensor.const_data_ptr()),
-                                   tensor.numel() * 4, temporary));
+                                   tensor.nbytes(), temporary));
   }
   if (fsync(fd) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));

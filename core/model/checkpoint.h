@@ -24,6 +24,8 @@ class SafetensorsFile {
   const std::string& path() const { return path_; }
   std::vector<std::string> TensorNames() const;
   bool Contains(const std::string& name) const { return entries_.count(name) > 0; }
+  // The texts under "__metadata__"; those that are no strings are left out.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The tensor in the file's own dtype (F64, F32, F16, BF16, I64, I32, U8, BOOL), in memory of its
   // own. NOT_FOUND, naming file and tensor.
   absl::StatusOr<at::Tensor> Read(const std::string& name) const;
@@ -42,12 +44,14 @@ class SafetensorsFile {
   const std::string path_;
   int64_t data_offset_ = 0;
   std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
 };
 
-// Writes float32 tensors as one safetensors file: to a temporary name beside `path`, synced, then
-// renamed.
+// Writes tensors in their own dtype (one that Read knows) as one safetensors file: to a temporary
+// name beside `path`, synced, then renamed. The same content gives the same bytes.
 absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
-                              const std::string& path);
+                              const std::string& path,
+                              const std::map<std::string, std::string>& metadata = {});
 
 // The weights of a Hugging Face directory: model.safetensors, or the shards named by
 // model.safetensors.index.json.

@@ -24,6 +24,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using Json = nlohmann::json;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
@@ -222,17 +223,42 @@ TEST(SafetensorsFileTest, DataThatVanishesAfterOpenIsDataLoss) {
   EXPECT_THAT(file->Read("x"), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("tensor x")));
 }
 
-TEST(WriteSafetensorsTest, WhatIsWrittenIsReadBackAsFloat32) {
+TEST(WriteSafetensorsTest, WhatIsWrittenIsReadBackInItsDtype) {
   const std::string path = FreshDirectory("out") + "/x.safetensors";
   const at::Tensor a = at::arange(6, at::kDouble).view({2, 3});
-  ASSERT_THAT(
-      WriteSafetensors({{"a", a}, {"transposed", a.t()}, {"empty", at::zeros({0, 2})}}, path),
-      IsOk());
+  ASSERT_THAT(WriteSafetensors({{"a", a},
+                                {"transposed", a.t().to(at::kFloat)},
+                                {"count", at::full({}, 7, at::kLong)},
+                                {"empty", at::zeros({0, 2})}},
+                               path),
+              IsOk());
   AMEND_ASSERT_OK_AND_ASSIGN(const auto file, SafetensorsFile::Open(path));
   EXPECT_THAT(*file->Read("a"), TensorNear(a, 0));
   EXPECT_THAT(*file->Read("transposed"), TensorNear(a.t(), 0));
-  EXPECT_EQ(file->Read("a")->scalar_type(), at::kFloat);
+  EXPECT_EQ(file->Read("a")->scalar_type(), at::kDouble);
+  EXPECT_EQ(file->Read("transposed")->scalar_type(), at::kFloat);
+  EXPECT_EQ(file->Read("count")->item<int64_t>(), 7);
   EXPECT_EQ(file->Read("empty")->numel(), 0);
+}
+
+TEST(WriteSafetensorsTest, ADtypeThatTheFormatLacksIsRefused) {
+  const std::string path = FreshDirectory("out") + "/x.safetensors";
+  EXPECT_THAT(WriteSafetensors({{"a", at::zeros({1}, at::kComplexFloat)}}, path),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("tensor a")));
+}
+
+TEST(WriteSafetensorsTest, MetadataIsReadBack) {
+  const std::string path = FreshDirectory("out") + "/x.safetensors";
+  ASSERT_THAT(WriteSafetensors({{"a", at::zeros({1})}}, path, {{"tokens", "12"}}), IsOk());
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto file, SafetensorsFile::Open(path));
+  EXPECT_THAT(file->metadata(), ElementsAre(Pair("tokens", "12")));
+  EXPECT_THAT(file->TensorNames(), ElementsAre("a"));
+}
+
+TEST(SafetensorsFileTest, MetadataThatIsNoTextIsLeftOut) {
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const auto file, OpenHeader({{"__metadata__", {{"tokens", 12}, {"format", "pt"}}}}, ""));
+  EXPECT_THAT(file->metadata(), ElementsAre(Pair("format", "pt")));
 }
 
 TEST(WriteSafetensorsTest, ReplacesAFileAndLeavesNoOther) {

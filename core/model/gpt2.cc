@@ -61,6 +61,15 @@ class Gpt2 : public CausalLm {
     return middle + (hook == nullptr ? value : hook->Apply(layer, key, value));
   }
 
+  at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
+                                 const at::Tensor& positions,
+                                 AttentionContext& attention) const override {
+    const Gpt2Block& block = weights_.blocks[layer.value()];
+    const AttentionInput input = Project(layer, hidden, positions);
+    const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
+    return GeluNew(block.mlp_up(block.mlp_norm(hidden + block.attention_out(mixed))));
+  }
+
   at::Tensor Head(const at::Tensor& hidden) const override {
     return weights_.head(weights_.final_norm(hidden)).to(at::kFloat);
   }

@@ -67,6 +67,13 @@ class Gptj : public CausalLm {
            (hook == nullptr ? value : hook->Apply(layer, key, value));
   }
 
+  // The MLP stands beside the attention: it needs nothing of it.
+  at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
+                                 AttentionContext&) const override {
+    const GptjBlock& block = weights_.blocks[layer.value()];
+    return GeluNew(block.mlp_up(block.norm(hidden)));
+  }
+
   at::Tensor Head(const at::Tensor& hidden) const override {
     return weights_.head(weights_.final_norm(hidden)).to(at::kFloat);
   }

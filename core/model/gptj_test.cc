@@ -6,7 +6,10 @@
 
 #include "core/base/testing/status_matchers.h"
 #include "core/base/testing/tensor_matchers.h"
+#include "core/model/attention.h"
 #include "core/model/checkpoint.h"
+#include "core/model/hook_point.h"
+#include "core/model/packed_forward.h"
 #include "core/model/testing/full_forward.h"
 #include "core/model/testing/golden_logits.h"
 #include "gmock/gmock.h"
@@ -38,6 +41,31 @@ TEST(GptjTest, EveryDimensionOfAHeadMayBeRotated) {
   // Position 0 is not turned at all.
   EXPECT_THAT(wholly[0], TensorRelativelyNear(partly[0], 1e-5));
   EXPECT_THAT(wholly[4], testing::Not(TensorRelativelyNear(partly[4], 1e-3)));
+}
+
+// Keeps what the down-projection reads.
+class InputHook : public DownProjectionHook {
+ public:
+  at::Tensor Apply(LayerIndex, const at::Tensor& input, const at::Tensor& output) const override {
+    input_ = input;
+    return output;
+  }
+  const at::Tensor& input() const { return input_; }
+
+ private:
+  mutable at::Tensor input_;
+};
+
+TEST(GptjTest, DownProjectionInputIsWhatTheHookSees) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadTiny(ReadModelConfig(kModel).value()));
+  const std::vector<TokenId> row = {3, 1, 4, 1, 5};
+  const PackedTokens packed = PackTokens({row}, {}, at::kCPU);
+  const InputHook hook;
+  PackedAttention attention(packed.lengths, at::kCPU);
+  const at::Tensor hidden = model->Embed(packed.ids, packed.positions);
+  model->Block(LayerIndex(1), hidden, packed.positions, attention, &hook);
+  EXPECT_THAT(model->DownProjectionInput(LayerIndex(1), hidden, packed.positions, attention),
+              TensorNear(hook.input(), 0));
 }
 
 TEST(GptjTest, DownProjectionIsOutByInAsTheFileKeepsIt) {
