@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -115,6 +116,15 @@ TEST_F(KeyCovarianceTest, ProgressCountsTextsUpToTheLast) {
   EXPECT_EQ(calls.back(), 700);
 }
 
+TEST_F(KeyCovarianceTest, TokensAreSavedAndLoaded) {
+  AMEND_ASSERT_OK_AND_ASSIGN(KeyCovariance saved, Compute(kTexts));
+  ASSERT_THAT(SaveKeyCovariance(saved, Path()), IsOk());
+  EXPECT_EQ(LoadKeyCovariance(Path(), kLayers)->tokens, saved.tokens);
+  saved.tokens = 0;
+  ASSERT_THAT(SaveKeyCovariance(saved, Path()), IsOk());
+  EXPECT_EQ(LoadKeyCovariance(Path(), kLayers)->tokens, 0);
+}
+
 TEST_F(KeyCovarianceTest, LoadGivesBackWhatWasSaved) {
   AMEND_ASSERT_OK_AND_ASSIGN(const KeyCovariance saved, Compute(kTexts));
   ASSERT_THAT(SaveKeyCovariance(saved, Path()), IsOk());
@@ -164,6 +174,142 @@ TEST_F(KeyCovarianceTest, ACovarianceThatIsNotSquareIsRefused) {
 TEST_F(KeyCovarianceTest, AFolderThatDoesNotExistIsAnError) {
   AMEND_ASSERT_OK_AND_ASSIGN(const KeyCovariance covariance, Compute({kTexts[0]}));
   EXPECT_FALSE(SaveKeyCovariance(covariance, Path() + "_no_folder/file").ok());
+}
+
+class KeyCovarianceEstimatorTest : public KeyCovarianceTest {
+ protected:
+  using Options = KeyCovarianceEstimator::Options;
+
+  // On a model with small matrices: some tests save often.
+  void SetUp() override {
+    AMEND_ASSERT_OK_AND_ASSIGN(tokenizer_, Tokenizer::FromDirectory("models/demo"));
+    RandomModelShape shape;
+    shape.vocabulary = tokenizer_->vocabulary_size();
+    model_ = RandomGpt2(shape, 1);
+  }
+  absl::StatusOr<std::unique_ptr<KeyCovarianceEstimator>> Make(Options options) {
+    return KeyCovarianceEstimator::Create(model_.get(), tokenizer_.get(), std::move(options));
+  }
+  static Options Watching() {
+    Options options;
+    options.layers = kLayers;
+    options.watch_settling = true;
+    return options;
+  }
+  // Distinct texts of some twelve tokens each.
+  static std::vector<std::string> ManyTexts(int count) {
+    std::vector<std::string> texts;
+    for (int i = 0; i < count; ++i) {
+      texts.push_back(absl::StrCat(kTexts[i % 3], " ", i * 7919 % 1000, " ", i * 31 % 77));
+    }
+    return texts;
+  }
+  static void ExpectSame(const KeyCovarianceEstimator& a, const KeyCovarianceEstimator& b) {
+    const auto one = a.Estimate();
+    const auto other = b.Estimate();
+    ASSERT_THAT(one, IsOk());
+    ASSERT_THAT(other, IsOk());
+    EXPECT_EQ(one->tokens, other->tokens);
+    for (size_t i = 0; i < kLayers.size(); ++i)
+      EXPECT_EQ(one->layers[i].moment, other->layers[i].moment);
+    const std::vector<SettlingStep> steps = a.Settling();
+    const std::vector<SettlingStep> others = b.Settling();
+    ASSERT_EQ(steps.size(), others.size());
+    for (size_t i = 0; i < steps.size(); ++i) {
+      EXPECT_EQ(steps[i].layer, others[i].layer);
+      EXPECT_EQ(steps[i].from_tokens, others[i].from_tokens);
+      EXPECT_EQ(steps[i].to_tokens, others[i].to_tokens);
+      EXPECT_EQ(steps[i].moment_change, others[i].moment_change);
+      EXPECT_EQ(steps[i].smallest_cosine, others[i].smallest_cosine);
+      EXPECT_EQ(steps[i].median_leverage_change, others[i].median_leverage_change);
+    }
+  }
+};
+
+TEST_F(KeyCovarianceEstimatorTest, SavedAndRestoredBetweenAnyForwardsItGivesTheSameBytes) {
+  const std::vector<std::string> texts = ManyTexts(1400);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto whole, Make(Watching()));
+  AMEND_ASSERT_OK_AND_ASSIGN(auto resumed, Make(Watching()));
+  int restores = 0;
+  for (const std::string& text : texts) {
+    ASSERT_THAT(whole->Add(text), IsOk());
+    ASSERT_THAT(resumed->Add(text), IsOk());
+    if (resumed->waiting()) continue;
+    ASSERT_THAT(resumed->Save(Path(), {{"kept", "too"}}), IsOk());
+    AMEND_ASSERT_OK_AND_ASSIGN(resumed, Make(Watching()));
+    ASSERT_THAT(resumed->Restore(Path()), IsOk());
+    ++restores;
+  }
+  EXPECT_GE(restores, 2);
+  ASSERT_THAT(whole->Finish(), IsOk());
+  ASSERT_THAT(resumed->Finish(), IsOk());
+  EXPECT_GE(whole->Settling().size(), 4u);
+  ExpectSame(*whole, *resumed);
+}
+
+TEST_F(KeyCovarianceEstimatorTest, ItStopsAtTheTokensAskedFor) {
+  Options options = Watching();
+  options.max_tokens = 30;
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto estimator, Make(options));
+  for (const std::string& text : ManyTexts(10)) ASSERT_THAT(estimator->Add(text), IsOk());
+  EXPECT_TRUE(estimator->full());
+  ASSERT_THAT(estimator->Finish(), IsOk());
+  EXPECT_EQ(estimator->tokens(), 30);
+  EXPECT_EQ(estimator->Estimate()->tokens, 30);
+}
+
+TEST_F(KeyCovarianceEstimatorTest, ALayerThatTheModelLacksIsRefusedWithTheLayersThereAre) {
+  Options options;
+  options.layers = {LayerIndex(4)};
+  EXPECT_THAT(Make(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                      AllOf(HasSubstr("layer 4"), HasSubstr("0 to 3"))));
+  options.layers = {LayerIndex(-1)};
+  EXPECT_THAT(Make(options), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(KeyCovarianceEstimatorTest, SavingIsRefusedWhileTextsWait) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto estimator, Make(Watching()));
+  ASSERT_THAT(estimator->Add(kTexts[0]), IsOk());
+  EXPECT_THAT(estimator->Save(Path(), {}), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(KeyCovarianceEstimatorTest, SettlingIsNotWatchedUnlessAskedFor) {
+  Options options;
+  options.layers = kLayers;
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto estimator, Make(options));
+  for (const std::string& text : ManyTexts(900)) ASSERT_THAT(estimator->Add(text), IsOk());
+  ASSERT_THAT(estimator->Finish(), IsOk());
+  EXPECT_TRUE(estimator->Settling().empty());
+}
+
+TEST_F(KeyCovarianceEstimatorTest, FilesThatAreNotItsOwnAreRefusedByName) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto estimator, Make(Watching()));
+  ASSERT_THAT(WriteSafetensors({{"layer0.covariance", RandomTensor({2, 2}, 1)}}, Path()), IsOk());
+  EXPECT_THAT(estimator->Restore(Path()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(Path())));
+  EXPECT_THAT(estimator->Restore(Path() + "_none"), StatusIs(absl::StatusCode::kNotFound));
+  Options options = Watching();
+  options.layers = {LayerIndex(0)};
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto one_layer, Make(options));
+  ASSERT_THAT(one_layer->Save(Path(), {}), IsOk());
+  EXPECT_THAT(estimator->Restore(Path()),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("layer1.sum.0")));
+}
+
+TEST_F(KeyCovarianceEstimatorTest, AKeyThatIsNotFiniteIsNamedByItsLayer) {
+  RandomModelShape shape;
+  shape.vocabulary = tokenizer_->vocabulary_size();
+  const auto broken = RandomGpt2(shape, 1, [](std::map<std::string, at::Tensor>* weights) {
+    for (auto& [name, weight] : *weights) {
+      if (name == "transformer.h.1.mlp.c_fc.bias" || name == "h.1.mlp.c_fc.bias") weight[3] = 1e30;
+    }
+  });
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto estimator, KeyCovarianceEstimator::Create(
+                                                       broken.get(), tokenizer_.get(), Watching()));
+  ASSERT_THAT(estimator->Add(kTexts[0]), IsOk());
+  ASSERT_THAT(estimator->Finish(), IsOk());
+  EXPECT_THAT(estimator->Estimate(),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("layer 1 is not finite")));
 }
 
 }  // namespace
