@@ -1,10 +1,12 @@
 #include "client/cli/app.h"
 
+#include <cstring>
 #include <memory>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "client/cli/command.h"
+#include "client/cli/covariance_command.h"
 #include "client/cli/edit_command.h"
 #include "client/cli/evaluate_command.h"
 #include "client/cli/generate_command.h"
@@ -30,6 +32,8 @@ struct Options {
 }  // namespace
 
 int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* err, bool terminal) {
+  // A program of its own, with flags of its own.
+  if (argc > 1 && std::strcmp(argv[1], "covariance") == 0) return RunCovariance(argc, argv, err);
   Options options;
   CLI::App app("amend: edits the facts of a served language model", "amend");
   app.footer(kFooter);
@@ -46,12 +50,20 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
   const CLI::App* rollback = AddRollbackCommand(&app, &options.revisions);
   AddStatusCommand(&app);
   const CLI::App* evaluate = AddEvaluateCommand(&app, &options.evaluate);
+  CLI::App* const covariance = app.add_subcommand(
+      "covariance", "Makes the key covariance that a profile names; needs no server");
+  covariance->set_help_flag();
+  covariance->prefix_command()->fallthrough(false);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error, *out, *err) == 0 ? kExitOk : kExitUsage;
   }
 
+  if (covariance->parsed()) {
+    *err << "error: \"covariance\" comes first: amend covariance ..." << std::endl;
+    return kExitUsage;
+  }
   const std::unique_ptr<Client> client = Client::Create({options.server});
   CommandContext context;
   context.client = client.get();

@@ -14,7 +14,7 @@ MAX_MAIN_LINES = 79
 
 _SOURCE_SUFFIXES = (".cc", ".h", ".py", ".proto", ".bzl", ".sh", "BUILD")
 _TEXT_SUFFIXES = _SOURCE_SUFFIXES + (".md", ".yaml", ".yml", ".json", ".toml", ".txt", ".service", ".cfg")
-_LAYERS = ("core", "storage", "server", "client")
+_LAYERS = ("core", "storage", "server", "client", "jobs")
 
 _LIBTORCH = r"(ATen|torch|c10|caffe2)/"
 _GRPC = r"grpc(pp|\+\+)?/"
@@ -23,7 +23,7 @@ _SOCKETS = r"(sys/socket|sys/un|netinet/|arpa/|netdb|httplib)"
 # What no file of a folder includes: (pattern, what it is).
 _FORBIDDEN_INCLUDES = {
     "core": [
-        (r"(storage|server|client)/", "an upper layer"),
+        (r"(storage|server|client|jobs)/", "an upper layer"),
         (r"amend/|google/(protobuf|rpc)/", "protobuf"),
         (_GRPC, "gRPC"),
         (r"rocksdb/", "RocksDB"),
@@ -32,7 +32,7 @@ _FORBIDDEN_INCLUDES = {
         (r"absl/flags/|CLI/|gflags/", "flags"),
     ],
     "storage": [
-        (r"(server|client)/", "an upper layer"),
+        (r"(server|client|jobs)/", "an upper layer"),
         (_GRPC, "gRPC"),
         (r"amend/v1/|google/rpc/", "the API protos"),
         (r"prometheus/", "prometheus"),
@@ -40,6 +40,7 @@ _FORBIDDEN_INCLUDES = {
     ],
     "server": [
         (r"client/", "the client"),
+        (r"jobs/", "a job"),
         (r"rocksdb/", "RocksDB"),
         (r"amend/storage/", "the storage protos"),
     ],
@@ -47,6 +48,15 @@ _FORBIDDEN_INCLUDES = {
         (r"core/", "core"),
         (r"storage/|amend/storage/|rocksdb/", "storage"),
         (r"server/|prometheus/", "the server"),
+        (r"jobs/", "a job"),
+        (_LIBTORCH, "LibTorch"),
+    ],
+    "jobs": [
+        (r"storage/|amend/storage/|rocksdb/", "storage"),
+        (r"server/|prometheus/", "the server"),
+        (r"client/", "the client"),
+        (_GRPC, "gRPC"),
+        (_SOCKETS, "sockets"),
         (_LIBTORCH, "LibTorch"),
     ],
 }
@@ -104,12 +114,23 @@ _ALLOWED_DEPS = {
         "json",
         "protobuf",
     ],
+    "jobs": [
+        "//core/",
+        "//jobs/",
+        "//proto/amend/v1/profile_proto/",
+        "absl",
+        "cli11",
+        "json",
+        "libzip",
+        "protobuf",
+    ],
 }
 _ALLOWED_TEST_DEPS = {
     "core": ["//tests/"],
     "storage": ["//tests/"],
     "server": ["//tests/", "libtorch"],
     "client": [],
+    "jobs": ["//tests/"],
 }
 _TEST_LIBRARIES = ["benchmark", "gtest", "gtest_main"]
 

@@ -37,6 +37,7 @@ class IncludesTest(RuleTest):
             "storage/revision_store.h",
             "server/queue.h",
             "client/client.h",
+            "jobs/npz.h",
         ]:
             self.assert_finds(tree_rules.check_includes, {"core/base/a.h": include(header)}, header)
             self.assert_finds(tree_rules.check_includes, {"core/base/a_test.cc": include(header)}, header)
@@ -64,6 +65,23 @@ class IncludesTest(RuleTest):
     def test_client(self):
         for header in ["core/base/types.h", "storage/revision_store.h", "server/queue.h", "ATen/ATen.h"]:
             self.assert_finds(tree_rules.check_includes, {"client/a.cc": include(header)}, header)
+
+    def test_jobs(self):
+        for header in [
+            "storage/revision_store.h",
+            "server/profile.h",
+            "client/client.h",
+            "grpcpp/grpcpp.h",
+            "ATen/ATen.h",
+            "sys/socket.h",
+        ]:
+            self.assert_finds(tree_rules.check_includes, {"jobs/a.cc": include(header)}, header)
+        text = include("core/editing/key_covariance.h") + include("zip.h") + include("CLI/CLI.hpp")
+        self.assert_clean(tree_rules.check_includes, {"jobs/a.cc": text + include("amend/v1/profile.pb.h")})
+
+    def test_nobody_uses_jobs(self):
+        for path in ["storage/a.cc", "server/a.cc", "client/a.cc"]:
+            self.assert_finds(tree_rules.check_includes, {path: include("jobs/npz.h")}, "jobs/npz.h")
 
     def test_folders_outside_the_table_are_free(self):
         self.assert_clean(tree_rules.check_includes, {"tests/a.cc": include("rocksdb/db.h")})
@@ -109,6 +127,12 @@ class DepsTest(RuleTest):
             ("client", "//server:queue"),
             ("client", "//third_party:libtorch"),
             ("client", "@libtorch//:libtorch"),
+            ("client", "//jobs:npz"),
+            ("jobs", "//server:profile"),
+            ("jobs", "//client"),
+            ("jobs", "//storage:revision_store"),
+            ("jobs", "//third_party:grpc"),
+            ("jobs", "//proto/amend/v1:edit_proto"),
         ]:
             self.assert_finds(tree_rules.check_deps, {f"{folder}/BUILD": self.build(dep)}, dep)
 
@@ -125,6 +149,7 @@ class DepsTest(RuleTest):
                 "core/base/BUILD": self.build(":b") + self.build("//core/model") + self.build("//third_party:absl"),
                 "storage/BUILD": self.build("//proto/amend/storage/v1:record_proto") + self.build("//core/base:types"),
                 "server/BUILD": self.build("//storage:revision_store") + self.build("//proto/amend/v1:edit_proto"),
+                "jobs/BUILD": self.build("//proto/amend/v1:profile_proto") + self.build("//third_party:libzip"),
                 "tests/BUILD": self.build("//third_party:rocksdb"),
             },
         )
