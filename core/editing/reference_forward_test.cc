@@ -66,15 +66,24 @@ TEST_F(ReferenceForwardTest, LowerBlocksRunTheTargetRowsOfAllEdits) {
 }
 
 TEST_F(ReferenceForwardTest, LowerBlocksPadTheRowsOfOneEditAmongThemselves) {
-  const std::vector<EditRows> edits = {RandomEdit(1, 2), RandomEdit(2, 2)};
-  const LowerBlocks lower_blocks = ReferenceLowerBlocks(*model_, 2, Layers(0.8, 0.3));
-  const at::Tensor both = lower_blocks(edits);
-  const at::Tensor first = lower_blocks({&edits[0], 1});
-  EXPECT_THAT(both.narrow(0, 0, first.size(0)), TensorRelativelyNear(first, 1e-5));
-  EXPECT_THAT(first,
-              Not(TensorRelativelyNear(
-                  ReferenceLowerBlocks(*model_, 2, Layers(kNever, 1))({&edits[0], 1}), 1e-3)))
-      << "no hook fires here";
+  EditRows short_rows, long_rows;
+  short_rows.prompts = {{{3, 4, 5, 6}, 2}, {{7, 8, 3, 4, 5, 6}, 4}};
+  short_rows.essence = {{3, 4, 5, 1, 2}, 2};
+  short_rows.target = {9, 10};
+  long_rows = short_rows;
+  long_rows.prompts[1].tokens.resize(30, 11);
+  const LowerBlocks lower_blocks = ReferenceLowerBlocks(*model_, 2, Layers(1.2, 0.5));
+  const auto first_of = [&](absl::Span<const EditRows> edits) {
+    return lower_blocks(edits).narrow(0, 0, 5 + 7 + 5);
+  };
+  const at::Tensor alone = first_of({&short_rows, 1});
+  EXPECT_THAT(first_of({short_rows, long_rows}), TensorRelativelyNear(alone, 1e-5));
+  // What padding with the other edit's rows would do.
+  EditRows together = short_rows;
+  together.essence.tokens.resize(31, 11);
+  EXPECT_THAT(first_of({&together, 1}).narrow(0, 0, 12),
+              Not(TensorRelativelyNear(alone.narrow(0, 0, 12), 1e-3)))
+      << "padding makes no difference here";
 }
 
 TEST_F(ReferenceForwardTest, KeysAreHalfPlainAndHalfTheMeanOfThePrefixedRows) {

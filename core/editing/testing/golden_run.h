@@ -26,7 +26,8 @@ struct GoldenModel {
   std::string model;
   std::string golden;
   // Whether the target values follow from the loss. Not where the last edited layer is the last
-  // layer: labels behind the lookup index do not feel delta there, and rounding errors decide.
+  // layer: labels behind the lookup index do not feel delta there, and in the published code
+  // rounding errors decide.
   bool values_are_determined = true;
 };
 
