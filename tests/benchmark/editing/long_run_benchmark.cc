@@ -21,6 +21,7 @@
 #include <iostream>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,13 +71,16 @@ struct Fact {
   std::string relation;
 };
 
+// The first fact of each subject: a batch may hold a subject once.
 absl::StatusOr<std::vector<Fact>> ReadFacts(const std::string& path) {
   std::ifstream file(path);
   const auto json = nlohmann::json::parse(file, nullptr, false);
   if (!json.is_array())
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a JSON array"));
   std::vector<Fact> facts;
+  std::set<std::string> subjects;
   for (const auto& record : json) {
+    if (!subjects.insert(record.at("subject")).second) continue;
     Fact fact;
     fact.edit.prompt = record.at("prompt");
     fact.edit.subject = record.at("subject");
