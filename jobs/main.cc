@@ -8,6 +8,7 @@
 #include <csignal>
 #include <iostream>
 
+#include "core/base/process_memory.h"
 #include "jobs/command_line.h"
 #include "jobs/compute_command.h"
 #include "jobs/import_command.h"
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
     (*command_line.exit_code == 0 ? std::cout : std::cerr) << command_line.message << std::endl;
     return *command_line.exit_code;
   }
+  amend::SetUpProcessMemory();
   amend::jobs::JobContext context;
   context.out = &std::cout;
   context.err = &std::cerr;

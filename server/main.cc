@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
-#include "core/base/allocator.h"
+#include "core/base/process_memory.h"
 #include "server/command_line.h"
 #include "server/wiring.h"
 
@@ -44,7 +44,7 @@ void HandleStopSignals() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  amend::KeepFreedMemory();
+  amend::SetUpProcessMemory();
   HandleStopSignals();
   amend::CommandLine command_line = amend::ParseCommandLine(argc, argv);
   if (command_line.exit_code.has_value()) {

@@ -3,7 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/base/torch_status.h"
+#include "core/editing/fired_memo.h"
 #include "core/editing/scoped_factors.h"
 #include "core/editing/stacked_factors.h"
 #include "core/editing/tensor_matrix.h"
@@ -26,8 +29,10 @@ namespace amend {
 namespace {
 
 constexpr int64_t kMinCapacity = 32;
-constexpr int64_t kScreenedEdits = 256;
+constexpr int64_t kScreenedEdits = 64;
 constexpr int64_t kScreenedTokens = 8;
+// Of a layer: twice the different tokens of a batch of 40 edits.
+constexpr int64_t kMemoTokens = 4096;
 
 // Rows of factors that stacks of one line share. Append only: a stack reads the prefix that it was
 // made with, a longer stack's rows lie behind it. Thread-safe under that rule.
@@ -38,11 +43,10 @@ class FactorBuffer {
         u_(at::empty({0, d_out}, options_)),
         v_(at::empty({0, d_in}, options_)),
         threshold_(at::empty({0}, options_)),
-        screens_(device.is_cpu()) {
+        screens_(device.is_cpu()),
+        memo_(kMemoTokens) {
     if (!screens_) return;
-    coarse_ = at::empty({0, d_in}, options_.dtype(at::kBFloat16));
-    error_ = at::empty({0}, options_);
-    norm_ = at::empty({0}, options_);
+    screen_ = FactorScreen::Of(v_);
   }
 
   // The first `rows` rows.
@@ -54,8 +58,27 @@ class FactorBuffer {
   std::optional<FactorScreen> ViewScreen(int64_t rows) const ABSL_LOCKS_EXCLUDED(mutex_) {
     if (!screens_) return std::nullopt;
     absl::MutexLock lock(&mutex_);
-    return FactorScreen{coarse_.narrow(0, 0, rows), error_.narrow(0, 0, rows),
-                        norm_.narrow(0, 0, rows)};
+    return screen_.Rows(0, rows);
+  }
+
+  // Of its rows, as screened.
+  FiredMemo& memo() { return memo_; }
+
+  // UpdateProduct of the first `rows` rows and `more`. Along a line that grows it reads each row
+  // once.
+  double ProductWithFirst(int64_t rows, const StackedFactors& more) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    const int64_t d_out = u_.size(1);
+    const int64_t d_in = v_.size(1);
+    const bool factors_are_less = rows * (d_in + d_out) <= d_in * d_out;
+    if (factors_are_less || rows < summed_) {
+      return UpdateProduct({u_.narrow(0, 0, rows), v_.narrow(0, 0, rows), {}}, more);
+    }
+    if (!sum_.defined()) sum_ = at::zeros({d_out, d_in}, options_);
+    const int64_t next = rows - summed_;
+    sum_.addmm_(u_.narrow(0, summed_, next).t(), v_.narrow(0, summed_, next));
+    summed_ = rows;
+    return (sum_ * at::matmul(more.u.t(), more.v)).sum(at::kDouble).item<double>();
   }
 
   // Appends behind row `rows` when that is the end; false when another stack has appended there.
@@ -69,9 +92,11 @@ class FactorBuffer {
     threshold_.narrow(0, used_, count).copy_(more.threshold);
     if (screens_) {
       const FactorScreen screen = FactorScreen::Of(more.v);
-      coarse_.narrow(0, used_, count).copy_(screen.coarse);
-      error_.narrow(0, used_, count).copy_(screen.error);
-      norm_.narrow(0, used_, count).copy_(screen.norm);
+      const FactorScreen place = screen_.Rows(used_, count);
+      place.codes.copy_(screen.codes);
+      place.scale.copy_(screen.scale);
+      place.error.copy_(screen.error);
+      place.norm.copy_(screen.norm);
     }
     used_ += count;
     return true;
@@ -80,7 +105,8 @@ class FactorBuffer {
  private:
   void Grow(int64_t rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const int64_t capacity = std::max({rows, 2 * u_.size(0), kMinCapacity});
-    for (at::Tensor* tensor : {&u_, &v_, &threshold_, &coarse_, &error_, &norm_}) {
+    for (at::Tensor* tensor :
+         {&u_, &v_, &threshold_, &screen_.codes, &screen_.scale, &screen_.error, &screen_.norm}) {
       if (!tensor->defined()) continue;
       std::vector<int64_t> shape = tensor->sizes().vec();
       shape[0] = capacity;
@@ -96,10 +122,12 @@ class FactorBuffer {
   at::Tensor v_ ABSL_GUARDED_BY(mutex_);
   at::Tensor threshold_ ABSL_GUARDED_BY(mutex_);
   const bool screens_;
-  at::Tensor coarse_ ABSL_GUARDED_BY(mutex_);
-  at::Tensor error_ ABSL_GUARDED_BY(mutex_);
-  at::Tensor norm_ ABSL_GUARDED_BY(mutex_);
+  FactorScreen screen_ ABSL_GUARDED_BY(mutex_);
   int64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
+  FiredMemo memo_;
+  // u'v of the first `summed_` rows.
+  at::Tensor sum_ ABSL_GUARDED_BY(mutex_);
+  int64_t summed_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 struct StackedLayer {
@@ -112,6 +140,11 @@ struct StackedLayer {
   const FactorScreen* ScreenFor(const at::Tensor& input) const {
     const bool pays = factors.v.size(0) >= kScreenedEdits && input.size(0) >= kScreenedTokens;
     return pays && screen.has_value() && input.is_cpu() ? &*screen : nullptr;
+  }
+  std::vector<FiredEdit> Fired(const at::Tensor& input) const {
+    const FactorScreen* used = ScreenFor(input);
+    if (used == nullptr) return FindFired(factors, nullptr, input);
+    return buffer->memo().Find(factors, *used, input);
   }
 };
 
@@ -226,17 +259,17 @@ struct HookStack::State {
 
   EditId EditOfRow(int64_t row) const { return batches->EditOfRow(batch_count, row); }
 
-  double SquareOf(LayerIndex layer, const StackedFactors& factors) const {
+  double SquareOf(LayerIndex layer, const StackedLayer& stacked) const {
     if (const std::optional<double> known = squares->Get(layer)) return *known;
     const std::optional<double> parent =
         parent_squares == nullptr ? std::nullopt : parent_squares->Get(layer);
     double square = 0;
     if (parent.has_value()) {
-      const StackedFactors before = Rows(factors, 0, parent_edits);
-      const StackedFactors more = Rows(factors, parent_edits, edit_count);
-      square = *parent + 2 * UpdateProduct(before, more) + UpdateProduct(more, more);
+      const StackedFactors more = Rows(stacked.factors, parent_edits, edit_count);
+      square = *parent + UpdateProduct(more, more);
+      if (parent_edits > 0) square += 2 * stacked.buffer->ProductWithFirst(parent_edits, more);
     } else {
-      square = UpdateProduct(factors, factors);
+      square = UpdateProduct(stacked.factors, stacked.factors);
     }
     squares->Set(layer, square);
     return square;
@@ -303,9 +336,10 @@ at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input,
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
   const StackedLayer& stacked = it->second;
-  const FactorScreen* screen = stacked.ScreenFor(input);
-  if (screen == nullptr) return ApplyFactors(stacked.factors, input, output).output;
-  return AddFired(FindFired(stacked.factors, screen, input), stacked.factors.u, output);
+  if (stacked.ScreenFor(input) == nullptr) {
+    return ApplyFactors(stacked.factors, input, output).output;
+  }
+  return AddFired(stacked.Fired(input), stacked.factors.u, output);
 }
 
 at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,
@@ -316,7 +350,7 @@ at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,
   const StackedLayer& stacked = it->second;
   const at::Tensor thresholds = stacked.factors.threshold.to(at::kCPU);
   const auto threshold = thresholds.accessor<float, 1>();
-  for (const FiredEdit& fired : FindFired(stacked.factors, stacked.ScreenFor(input), input)) {
+  for (const FiredEdit& fired : stacked.Fired(input)) {
     const double own = threshold[fired.row] / state_->beta;
     firings->push_back(HookFiring{fired.token, layer, state_->EditOfRow(fired.row),
                                   static_cast<float>(fired.activation / own)});
@@ -354,7 +388,7 @@ std::vector<LayerNorm> HookStack::UpdateNorms(const CausalLm& model) const {
       base = model.DownProjection(layer).to(at::kDouble).norm().item<double>();
       state_->base_norms->Set(layer, *base);
     }
-    const double square = state_->SquareOf(layer, stacked.factors);
+    const double square = state_->SquareOf(layer, stacked);
     norms.push_back(LayerNorm{layer, std::sqrt(std::max(square, 0.0)) / *base});
   }
   return norms;

@@ -36,10 +36,10 @@ struct KeyMatch {
 // with the LEVERAGE scope: edit b fires at a token where V_b'x >= beta * a_b, and the output is W0
 // x + bias + sum over fired b of (V_b'x) U_b. The decision needs the current token only, so full,
 // chunked, cached and batched forwards agree. Immutable and thread-safe. Stacks of one line share
-// memory: Extend appends to the parent's buffers where the parent is their tip. An edit takes 4
-// (d_in
-// + d_out) bytes at each layer and, on the CPU, 2 d_in for a bfloat16 copy of V that screens what
-// may fire (see FindFired); buffers grow by doubling.
+// memory: Extend appends to the parent's buffers where the parent is their tip. An edit takes
+// 4 (d_in + d_out) bytes at each layer and, on the CPU, d_in for V in 8 bits, which screens what
+// may fire (see FindFired); buffers grow by doubling. What fired for the tokens seen last is
+// remembered (see FiredMemo): 16 kB d_in a layer at most.
 class HookStack : public DownProjectionHook {
  public:
   ~HookStack() override;

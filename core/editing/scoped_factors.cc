@@ -1,15 +1,31 @@
 #include "core/editing/scoped_factors.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_int_mm.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cmath>
+#include <numeric>
 #include <utility>
+
+#include "core/base/parallel.h"
+
+// Compiled once more for wider registers; the widest that the machine has is called.
+#ifdef __x86_64__
+#define AMEND_FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define AMEND_FOR_EACH_CPU
+#endif
 
 namespace amend {
 namespace {
@@ -20,21 +36,67 @@ constexpr int64_t kCoarseBytes = int64_t{32} << 20;
 constexpr double kNormSlack = 1 + 1e-4;
 // Edits that one test rules out together.
 constexpr int64_t kLanes = 64;
-constexpr float kUnitRoundoff = 1.0f / (1 << 24);
+constexpr double kUnitRoundoff = 1.0 / (1 << 24);
+constexpr int64_t kMaxRotated = 64;
+// Shorter rows are not worth it, and LibTorch's integer product of rows of 1 is wrong.
+constexpr int64_t kMinScreened = 16;
 
 at::Tensor RowNorms(const at::Tensor& rows) {
   return at::linalg_vector_norm(rows, 2, {1}) * kNormSlack;
 }
 
-float FromBFloat16(uint16_t bits) {
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof(value));
-  return value;
+// The orthogonal Hadamard matrices of 1, 2, 4 ... kMaxRotated rows.
+std::vector<at::Tensor> HadamardMatrices() {
+  std::vector<at::Tensor> matrices;
+  at::Tensor signs = at::ones({1, 1});
+  for (int64_t n = 1; n <= kMaxRotated; n *= 2) {
+    matrices.push_back(signs / std::sqrt(static_cast<double>(n)));
+    signs = at::cat({at::cat({signs, signs}, 1), at::cat({signs, -signs}, 1)}, 0);
+  }
+  return matrices;
+}
+
+// Each row turned, as many dimensions at a time as a power of two divides d_in. Inner products
+// stay, and no entry stands out any more: what rounding to 8 bits needs.
+at::Tensor Rotate(const at::Tensor& rows) {
+  static const auto* const matrices = new std::vector<at::Tensor>(HadamardMatrices());
+  const at::Tensor* matrix = nullptr;
+  for (const at::Tensor& larger : *matrices) {
+    if (rows.size(1) % larger.size(0) == 0) matrix = &larger;
+  }
+  const int64_t n = matrix->size(0);
+  return at::matmul(rows.reshape({rows.numel() / n, n}), *matrix).view(rows.sizes());
+}
+
+// row += scale * add
+AMEND_FOR_EACH_CPU void AddScaled(const float* add, float scale, int64_t n, float* row) {
+  for (int64_t i = 0; i < n; ++i) row[i] += scale * add[i];
+}
+
+// Rows as 8-bit integers times a scale each.
+struct Quantized {
+  at::Tensor codes;  // [n, d], int8
+  at::Tensor scale;  // [n], float32
+  at::Tensor error;  // [n], float32: |row - scale codes|, rounded up
+  at::Tensor norm;   // [n], float32: |scale codes|, rounded up
+};
+
+Quantized Quantize(const at::Tensor& rows) {
+  Quantized result;
+  // A row of zeros keeps scale 1.
+  const at::Tensor largest = rows.abs().amax({1});
+  result.scale = at::where(largest > 0, largest / 127, at::ones_like(largest));
+  const at::Tensor scale = result.scale.unsqueeze(1);
+  const at::Tensor rounded = (rows / scale).round_();
+  result.codes = rounded.to(at::kChar);
+  const at::Tensor back = result.codes.to(at::kFloat) * scale;
+  result.error = RowNorms(rows - back);
+  result.norm = RowNorms(back);
+  return result;
 }
 
 // In float32, sixteen partial sums.
-float Dot(const float* a, const float* b, int64_t n) {
+AMEND_FOR_EACH_CPU float Dot(const float* a, const float* b, int64_t n) {
   float sums[16] = {};
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
@@ -50,40 +112,68 @@ float Dot(const float* a, const float* b, int64_t n) {
 // What is read of the factors while one token is screened.
 struct Columns {
   const float* threshold;
-  const float* slope;  // allowance per |x|: what is off in v, and in both sums
+  const float* scale;
+  const float* slope;  // allowance per |x|: what is off in v, and in the sums
   const float* norm;   // allowance per |x - x~|
   int64_t count;
 };
 
-// Whether the coarse product leaves open that the edit fires. Half a unit in the last place of a
-// bfloat16 is 2^-9 of it. False only when it surely does not: a NaN stays open.
-inline bool Open(float coarse, float allowance, float threshold) {
-  const float magnitude = coarse < 0 ? -coarse : coarse;
-  return !(coarse + magnitude * (1.0f / 256) + allowance < threshold);
+// What is read of the token.
+struct ScreenedToken {
+  const int32_t* product;  // [r]: of the codes
+  float scale;
+  float norm;   // |x|
+  float error;  // |x - x~|
+};
+
+// Appends to `open` the edits that the token's coarse products leave open: all but those that
+// surely do not fire. A NaN stays open.
+AMEND_FOR_EACH_CPU void Screen(const Columns& columns, const ScreenedToken& token,
+                               std::vector<int32_t>* open) {
+  for (int64_t begin = 0; begin < columns.count; begin += kLanes) {
+    const int64_t lanes = std::min(kLanes, columns.count - begin);
+    const int32_t* product = token.product + begin;
+    const float* threshold = columns.threshold + begin;
+    const float* scale = columns.scale + begin;
+    const float* slope = columns.slope + begin;
+    const float* norm = columns.norm + begin;
+    const float token_scale = token.scale, token_norm = token.norm, token_error = token.error;
+    // How far below its threshold each one is at least.
+    float margin[kLanes];
+    for (int64_t k = 0; k < lanes; ++k) {
+      margin[k] = threshold[k] - (static_cast<float>(product[k]) * (token_scale * scale[k]) +
+                                  token_norm * slope[k] + token_error * norm[k]);
+    }
+    int32_t any = 0;
+    for (int64_t k = 0; k < lanes; ++k) any |= margin[k] > 0 ? 0 : 1;
+    if (any == 0) continue;
+    for (int64_t k = 0; k < lanes; ++k) {
+      if (!(margin[k] > 0)) open->push_back(static_cast<int32_t>(begin + k));
+    }
+  }
 }
 
-// Appends to `open` the edits that one token's coarse products [r] leave open.
-void Screen(const uint16_t* coarse, const Columns& columns, float norm, float rounding,
-            std::vector<int32_t>* open) {
-  int64_t b = 0;
-  for (; b + kLanes <= columns.count; b += kLanes) {
-    int32_t any = 0;
-    for (int64_t k = 0; k < kLanes; ++k) {
-      const float allowance = norm * columns.slope[b + k] + rounding * columns.norm[b + k];
-      any |= Open(FromBFloat16(coarse[b + k]), allowance, columns.threshold[b + k]) ? 1 : 0;
-    }
-    if (any == 0) continue;
-    for (int64_t k = 0; k < kLanes; ++k) {
-      const float allowance = norm * columns.slope[b + k] + rounding * columns.norm[b + k];
-      if (Open(FromBFloat16(coarse[b + k]), allowance, columns.threshold[b + k]))
-        open->push_back(static_cast<int32_t>(b + k));
-    }
+// What the screen leaves open, by edit: the tokens of edit b are [starts_b, starts_b+1) of
+// `tokens`. So each row of V is read once, however many tokens it may fire at.
+struct OpenPairs {
+  std::vector<int64_t> starts;  // [r + 1]
+  std::vector<int32_t> tokens;
+};
+
+// `open`: the edits of each token.
+OpenPairs ByEdit(const std::vector<std::vector<int32_t>>& open, int64_t edits) {
+  OpenPairs pairs;
+  pairs.starts.assign(static_cast<size_t>(edits) + 1, 0);
+  for (const std::vector<int32_t>& some : open) {
+    for (const int32_t b : some) ++pairs.starts[b + 1];
   }
-  for (; b < columns.count; ++b) {
-    const float allowance = norm * columns.slope[b] + rounding * columns.norm[b];
-    if (Open(FromBFloat16(coarse[b]), allowance, columns.threshold[b]))
-      open->push_back(static_cast<int32_t>(b));
+  std::partial_sum(pairs.starts.begin(), pairs.starts.end(), pairs.starts.begin());
+  pairs.tokens.resize(static_cast<size_t>(pairs.starts.back()));
+  std::vector<int64_t> next(pairs.starts.begin(), pairs.starts.end() - 1);
+  for (size_t t = 0; t < open.size(); ++t) {
+    for (const int32_t b : open[t]) pairs.tokens[next[b]++] = static_cast<int32_t>(t);
   }
+  return pairs;
 }
 
 // The exact rule for the edits that the screen leaves open at the tokens of one block.
@@ -91,30 +181,40 @@ void FindInBlock(const StackedFactors& factors, const FactorScreen& screen, cons
                  const at::Tensor& input, int64_t first_token, std::vector<FiredEdit>* fired) {
   const int64_t tokens = input.size(0);
   const int64_t d_in = input.size(1);
-  const at::Tensor rounded = input.to(at::kBFloat16);
-  const at::Tensor coarse = at::linear(rounded, screen.coarse);
+  const Quantized quantized = Quantize(Rotate(input));
+  const at::Tensor coarse = at::_int_mm(quantized.codes, screen.codes.t()).contiguous();
   const at::Tensor norms = RowNorms(input);
-  const at::Tensor roundings = RowNorms(input - rounded.to(at::kFloat));
-  const auto* products = static_cast<const uint16_t*>(coarse.const_data_ptr());
   const float* x = input.const_data_ptr<float>();
   const float* v = factors.v.const_data_ptr<float>();
-  const Columns columns{factors.threshold.const_data_ptr<float>(), slope.const_data_ptr<float>(),
-                        screen.norm.const_data_ptr<float>(), factors.v.size(0)};
+  const int64_t edits = factors.v.size(0);
+  const Columns columns{factors.threshold.const_data_ptr<float>(),
+                        screen.scale.const_data_ptr<float>(), slope.const_data_ptr<float>(),
+                        screen.norm.const_data_ptr<float>(), edits};
+  const int32_t* product = coarse.const_data_ptr<int32_t>();
+  const float* scale = quantized.scale.const_data_ptr<float>();
   const float* norm = norms.const_data_ptr<float>();
-  const float* rounding = roundings.const_data_ptr<float>();
-  std::vector<std::vector<FiredEdit>> found(static_cast<size_t>(tokens));
-  at::parallel_for(0, tokens, 8, [&](int64_t begin, int64_t end) {
-    std::vector<int32_t> open;
-    for (int64_t t = begin; t < end; ++t) {
-      open.clear();
-      Screen(products + t * columns.count, columns, norm[t], rounding[t], &open);
-      for (const int32_t b : open) {
-        const float activation = Dot(x + t * d_in, v + b * d_in, d_in);
-        if (activation >= columns.threshold[b])
-          found[static_cast<size_t>(t)].push_back({first_token + t, b, activation});
-      }
+  const float* error = quantized.error.const_data_ptr<float>();
+  std::vector<std::vector<int32_t>> open(static_cast<size_t>(tokens));
+  ParallelFor(0, tokens, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      Screen(columns, {product + t * edits, scale[t], norm[t], error[t]}, &open[t]);
+  });
+  const OpenPairs pairs = ByEdit(open, edits);
+  std::vector<float> activations(pairs.tokens.size());
+  ParallelFor(0, edits, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      for (int64_t i = pairs.starts[b]; i < pairs.starts[b + 1]; ++i)
+        activations[i] = Dot(x + pairs.tokens[i] * d_in, v + b * d_in, d_in);
     }
   });
+  std::vector<std::vector<FiredEdit>> found(static_cast<size_t>(tokens));
+  for (int64_t b = 0; b < edits; ++b) {
+    for (int64_t i = pairs.starts[b]; i < pairs.starts[b + 1]; ++i) {
+      const int64_t t = pairs.tokens[i];
+      if (activations[i] >= columns.threshold[b])
+        found[t].push_back({first_token + t, b, activations[i]});
+    }
+  }
   for (const std::vector<FiredEdit>& some : found)
     fired->insert(fired->end(), some.begin(), some.end());
 }
@@ -135,12 +235,14 @@ std::vector<FiredEdit> FindPlainly(const StackedFactors& factors, const at::Tens
 }  // namespace
 
 FactorScreen FactorScreen::Of(const at::Tensor& v) {
-  FactorScreen screen;
-  screen.coarse = v.to(at::kBFloat16);
-  const at::Tensor wide = screen.coarse.to(at::kFloat);
-  screen.error = RowNorms(v - wide);
-  screen.norm = RowNorms(wide);
-  return screen;
+  Quantized quantized = Quantize(Rotate(v));
+  return {std::move(quantized.codes), std::move(quantized.scale), std::move(quantized.error),
+          std::move(quantized.norm)};
+}
+
+FactorScreen FactorScreen::Rows(int64_t begin, int64_t rows) const {
+  return {codes.narrow(0, begin, rows), scale.narrow(0, begin, rows), error.narrow(0, begin, rows),
+          norm.narrow(0, begin, rows)};
 }
 
 std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScreen* screen,
@@ -148,12 +250,13 @@ std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScre
   const at::NoGradGuard no_grad;
   if (factors.empty()) return {};
   const at::Tensor x = input.to(at::kFloat).contiguous();
-  if (screen == nullptr) return FindPlainly(factors, x);
-  // A float32 sum of d_in products is off by at most d_in units of roundoff: once in the coarse
-  // product, once in the exact one.
-  const double sums = 2.0 * static_cast<double>(x.size(1) + 16) * kUnitRoundoff * kNormSlack;
+  if (screen == nullptr || x.size(1) < kMinScreened) return FindPlainly(factors, x);
+  // A float32 sum of n products is off by at most n units of roundoff: d_in in the exact product;
+  // and in each rotation 8 * 64, as 64 sums of 64 products share a norm.
+  const double sums =
+      static_cast<double>(x.size(1) + 2 * 8 * kMaxRotated + 64) * kUnitRoundoff * kNormSlack;
   const at::Tensor slope = screen->error * (1 + sums) + screen->norm * sums;
-  const int64_t block = std::max<int64_t>(1, kCoarseBytes / (2 * factors.v.size(0)));
+  const int64_t block = std::max<int64_t>(1, kCoarseBytes / (4 * factors.v.size(0)));
   std::vector<FiredEdit> fired;
   for (int64_t begin = 0; begin < x.size(0); begin += block) {
     const int64_t tokens = std::min(block, x.size(0) - begin);
@@ -171,11 +274,18 @@ at::Tensor AddFired(const std::vector<FiredEdit>& fired, const at::Tensor& u,
   const at::Tensor factors = u.contiguous();
   const float* from = factors.const_data_ptr<float>();
   const int64_t d_out = u.size(1);
-  for (const FiredEdit& edit : fired) {
-    float* row = to + edit.token * d_out;
-    const float* add = from + edit.row * d_out;
-    for (int64_t i = 0; i < d_out; ++i) row[i] += edit.activation * add[i];
+  // Ranges of tokens, each whole.
+  std::vector<size_t> starts;
+  for (size_t i = 0; i < fired.size(); ++i) {
+    if (i == 0 || fired[i].token != fired[i - 1].token) starts.push_back(i);
   }
+  starts.push_back(fired.size());
+  ParallelFor(0, static_cast<int64_t>(starts.size()) - 1, 64, [&](int64_t begin, int64_t end) {
+    for (size_t f = starts[begin]; f < starts[end]; ++f) {
+      AddScaled(from + fired[f].row * d_out, fired[f].activation, d_out,
+                to + fired[f].token * d_out);
+    }
+  });
   return sum.to(output.scalar_type());
 }
 

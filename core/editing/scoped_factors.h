@@ -19,29 +19,34 @@ struct FiredEdit {
   float activation = 0;  // v_b . x
 };
 
-// What lets most edits be ruled out cheaply: V rounded to bfloat16, and how far off that can be. 2
-// d_in + 8 bytes an edit, half of what V takes.
+// What lets most edits be ruled out cheaply: V in 8 bits, and how far off that can be. Rows are
+// rotated first (64 dimensions at a time, by Hadamard's matrix), so that no entry stands out. d_in
+// + 12 bytes an edit, a quarter of what V takes.
 struct FactorScreen {
-  at::Tensor coarse;  // [r, d_in], bfloat16
-  at::Tensor error;   // [r], float32: |v_b - coarse_b|, rounded up
-  at::Tensor norm;    // [r], float32: |coarse_b|, rounded up
+  at::Tensor codes;  // [r, d_in], int8: of the rotated rows
+  at::Tensor scale;  // [r], float32: v~_b = scale_b codes_b
+  at::Tensor error;  // [r], float32: |v_b - v~_b|, rounded up
+  at::Tensor norm;   // [r], float32: |v~_b|, rounded up
 
   // On the CPU, of `v` [r, d_in], float32.
   static FactorScreen Of(const at::Tensor& v);
+  // Of rows [begin, begin + rows); views.
+  FactorScreen Rows(int64_t begin, int64_t rows) const;
 };
 
 // The edits that fire: those with v_b . x >= threshold_b, in float32, by token, then by row. input
 // [T, d_in]; `factors` have thresholds.
 //
-// With a screen (not null; everything on the CPU) v_b . x is first computed in bfloat16, and only
-// where |v . x - v~ . x~| <= |v - v~| |x| + |v~| |x - x~| plus the rounding of the sums leaves the
-// decision open is it computed in float32. The bound holds always: no edit that fires is missed.
-// What fires is the same either way but for an edit within float32 rounding of its threshold.
+// With a screen (not null; everything on the CPU) v_b . x is first computed in 8-bit integers, and
+// only where |v . x - v~ . x~| <= |v - v~| |x| + |v~| |x - x~| plus the rounding of the sums leaves
+// the decision open is it computed in float32. The bound holds always: no edit that fires is
+// missed. What fires is the same either way but for an edit within float32 rounding of its
+// threshold.
 std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScreen* screen,
                                  const at::Tensor& input);
 
-// `output` [T, d_out] with sum over `fired` of activation * u_row added, float32 inside; `output`
-// itself when nothing fired. On the CPU. No gradient flows through it.
+// `fired` by token. `output` [T, d_out] with sum over `fired` of activation * u_row added, float32
+// inside; `output` itself when nothing fired. On the CPU. No gradient flows through it.
 at::Tensor AddFired(const std::vector<FiredEdit>& fired, const at::Tensor& u,
                     const at::Tensor& output);
 

@@ -56,15 +56,15 @@ void ExpectRule(const StackedFactors& factors, const at::Tensor& input) {
     for (int64_t b = 0; b < factors.v.size(0); ++b) {
       const double rounding = 1e-6 * magnitude[t][b];
       const double above = c[t][b] - threshold[b];
-      for (const Pairs& pairs : {screened, plain}) {
-        const auto found = pairs.find({t, b});
+      for (const Pairs* pairs : {&screened, &plain}) {
+        const auto found = pairs->find({t, b});
         if (above > rounding) {
-          ASSERT_NE(found, pairs.end()) << t << ", " << b << ": " << above;
+          ASSERT_NE(found, pairs->end()) << t << ", " << b << ": " << above;
         }
         if (above < -rounding) {
-          ASSERT_EQ(found, pairs.end()) << t << ", " << b << ": " << above;
+          ASSERT_EQ(found, pairs->end()) << t << ", " << b << ": " << above;
         }
-        if (found != pairs.end()) {
+        if (found != pairs->end()) {
           ASSERT_NEAR(found->second, c[t][b], rounding);
         }
       }
@@ -122,7 +122,7 @@ TEST_P(ScopedFactorsTest, HeavyTailsAreDecidedExactly) {
 INSTANTIATE_TEST_SUITE_P(Seeds, ScopedFactorsTest, testing::Range(0, 20));
 
 TEST(ScopedFactorsBlockTest, ManyTokensAreFoundBlockByBlock) {
-  // 2 * 6000 bytes a token: more than one block.
+  // 4 * 6000 bytes a token: more than one block.
   const StackedFactors factors = MakeFactors(6000, 16, 1);
   const at::Tensor input = RandomTensor({3000, 16}, 2);
   const FactorScreen screen = FactorScreen::Of(factors.v);
@@ -134,11 +134,21 @@ TEST(ScopedFactorsBlockTest, ManyTokensAreFoundBlockByBlock) {
 }
 
 TEST(ScopedFactorsBoundTest, TheScreenErrorIsNeverBelowTheTrueOne) {
-  const at::Tensor v = RandomTensor({50, 300}, 1);
+  // An odd number of dimensions is not rotated.
+  const at::Tensor v = RandomTensor({50, 299}, 1);
   const FactorScreen screen = FactorScreen::Of(v);
-  const at::Tensor wide = screen.coarse.to(at::kDouble);
+  const at::Tensor wide = screen.codes.to(at::kDouble) * screen.scale.unsqueeze(1);
   EXPECT_TRUE((screen.error >= (v.to(at::kDouble) - wide).norm(2, {1})).all().item<bool>());
   EXPECT_TRUE((screen.norm >= wide.norm(2, {1})).all().item<bool>());
+}
+
+// One entry of a thirty times the others' size would leave them no bits.
+TEST(ScopedFactorsBoundTest, AnEntryThatStandsOutDoesNotSpoilTheScreen) {
+  const at::Tensor v = RandomTensor({50, 256}, 1);
+  const double plain = FactorScreen::Of(v).error.mean().item<double>();
+  at::Tensor outstanding = v.clone();
+  outstanding.select(1, 7).mul_(30);
+  EXPECT_LT(FactorScreen::Of(outstanding).error.mean().item<double>(), 3 * plain);
 }
 
 TEST(ScopedFactorsValueTest, NotANumberNeverFiresAndInfinityDoes) {

@@ -1,6 +1,5 @@
 #include "core/editing/target_values.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -21,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/parallel.h"
 #include "core/base/status_macros.h"
 #include "core/base/torch_status.h"
 #include "core/model/attention.h"
@@ -457,7 +457,7 @@ std::vector<absl::Span<const EditRows>> Parts(const CausalLm& model,
 // visit(0) ... visit(count - 1), side by side, without gradients.
 void ForEachPart(size_t count, const std::function<void(int64_t)>& visit) {
   if (count == 1) return visit(0);
-  at::parallel_for(0, static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
     const at::NoGradGuard no_grad;
     for (int64_t i = begin; i < end; ++i) visit(i);
   });

@@ -3,12 +3,13 @@
 #define HWY_TARGET_INCLUDE "core/model/gelu.cc"
 #include "core/model/gelu.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "core/base/parallel.h"
 
 // In this order.
 // clang-format off
@@ -76,7 +77,7 @@ at::Tensor Evaluate(const at::Tensor& x, const at::Tensor& slope) {
   const float* const in = x.const_data_ptr<float>();
   float* const out = y.mutable_data_ptr<float>();
   float* const rise = slope.defined() ? slope.mutable_data_ptr<float>() : nullptr;
-  at::parallel_for(0, x.numel(), kNumbersAtOnce, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, x.numel(), kNumbersAtOnce, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(Gelu)
     (in + begin, out + begin, rise == nullptr ? nullptr : rise + begin, end - begin);
   });

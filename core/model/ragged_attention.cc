@@ -3,7 +3,6 @@
 #define HWY_TARGET_INCLUDE "core/model/ragged_attention.cc"
 #include "core/model/ragged_attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -11,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/base/parallel.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
@@ -198,15 +198,15 @@ MutableHeads MutableView(const at::Tensor& x) {
 
 template <typename F>
 void ForEachHead(const RaggedLayout& layout, int64_t heads, const F& visit) {
-  at::parallel_for(0, static_cast<int64_t>(layout.rows().size()), kRowsAtOnce,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       const RaggedLayout::Row& row = layout.rows()[i];
-                       const int64_t area = row.query_length * (row.prefix_length + row.new_length);
-                       for (int64_t head = 0; head < heads; ++head)
-                         visit(row, head, row.probability_start * heads + head * area);
-                     }
-                   });
+  ParallelFor(0, static_cast<int64_t>(layout.rows().size()), kRowsAtOnce,
+              [&](int64_t begin, int64_t end) {
+                for (int64_t i = begin; i < end; ++i) {
+                  const RaggedLayout::Row& row = layout.rows()[i];
+                  const int64_t area = row.query_length * (row.prefix_length + row.new_length);
+                  for (int64_t head = 0; head < heads; ++head)
+                    visit(row, head, row.probability_start * heads + head * area);
+                }
+              });
 }
 
 class RaggedAttention : public torch::autograd::Function<RaggedAttention> {

@@ -69,6 +69,8 @@ _FORBIDDEN_CODE = {
             r"\bs?rand\(|\brandom_device\b|\babsl::(Insecure)?BitGen\b|\b(at|torch)::manual_seed\b",
             "global random state",
         ),
+        # A loop on the calling thread unless the file is compiled with OpenMP: core/base/parallel.cc is.
+        (r"\bat::parallel_for\((?!begin, end, grain, body\))", "at::parallel_for but ParallelFor"),
     ],
 }
 

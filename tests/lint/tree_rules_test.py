@@ -96,6 +96,10 @@ class CodeTest(RuleTest):
         for code in ["std::random_device d;", "rand();", "srand(1);", "absl::BitGen g;", "at::manual_seed(1);"]:
             self.assert_finds(tree_rules.check_code, {"core/base/a.cc": code}, "random state")
 
+    def test_loops_that_only_look_parallel(self):
+        self.assert_finds(tree_rules.check_code, {"core/model/a.cc": "at::parallel_for(0, n, 1, f);"}, "ParallelFor")
+        self.assert_clean(tree_rules.check_code, {"core/model/a.cc": "ParallelFor(0, n, 1, f);"})
+
     def test_passed_generators_comments_tests_and_other_folders(self):
         self.assert_clean(
             tree_rules.check_code,

@@ -22,7 +22,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "core/base/allocator.h"
+#include "core/base/process_memory.h"
 #include "core/base/status_macros.h"
 #include "core/editing/context_templates.h"
 #include "core/editing/key_covariance.h"
@@ -218,7 +218,7 @@ absl::Status Run(const Flags& flags) {
 }  // namespace amend
 
 int main(int argc, char** argv) {
-  amend::KeepFreedMemory();
+  amend::SetUpProcessMemory();
   amend::Flags flags;
   CLI::App app("Edits a model in consecutive batches; prints seconds per edit and scores.");
   app.add_option("--model", flags.model, "Hugging Face directory")->required();

@@ -1,14 +1,15 @@
 // What a batch costs after a long line of edits: performance goal E3.
 //
 //   long_run_benchmark --model DIR --facts FILE [--history 10000] [--layers 0,1] [--lambda 25]
-//   [--clamp 4] [--steps 30] [--batch 20] [--repeat 3]
+//   [--clamp 4] [--steps 30] [--batch 20] [--repeat 9]
 //   long_run_benchmark --model DIR --facts FILE --edits 10000
 //
 // The first form solves, extends, measures (gate) and takes the norms of the same `repeat` batches
-// of real edits twice: on the unedited model, and after `history` edits; the best of each counts.
-// The history is made of real keys (each fact's own; from the second round over the file on, with 5
-// % of noise), the solver's own v for them along the line, and u of edits that were solved in full.
-// Subjects of the measured batches are not part of it. The second form applies every edit in full,
+// of real edits twice, in turns: on the unedited model, and after `history` edits.
+// The history is solved edit by edit on its line, round after round over the file, with the facts'
+// own keys, but with target values that move nothing: the measured batches have the same work to do
+// before and after, and what they cost more is the line's length. Their subjects are not part of
+// it. The second form applies every edit in full,
 // round after round over the file, each round with the target of another fact of the same relation.
 //
 // Prints a table and JSON. Checks that what is timed works: the measured batches have to succeed.
@@ -17,10 +18,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,13 +31,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/base/process_memory.h"
 #include "core/base/status_macros.h"
 #include "core/editing/background_factors.h"
 #include "core/editing/batch_editor.h"
 #include "core/editing/hook_stack.h"
 #include "core/editing/key_covariance.h"
-#include "core/editing/key_solver.h"
-#include "core/editing/tensor_matrix.h"
 #include "core/evaluation/edit_evaluation.h"
 #include "core/model/causal_lm.h"
 #include "core/tokenizer/tokenizer.h"
@@ -46,10 +46,7 @@ namespace amend {
 namespace {
 
 // Edits of the history that share one revision.
-constexpr size_t kHistoryBatch = 50;
-// Edits that are solved in full for their u.
-constexpr size_t kFullEdits = 40;
-constexpr float kNoise = 0.05f;
+constexpr size_t kHistoryBatch = 200;
 
 struct Flags {
   std::string model;
@@ -61,8 +58,9 @@ struct Flags {
   int steps = 30;
   int batch = 20;
   int history = 10000;
-  int repeat = 3;
+  int repeat = 9;
   int edits = 0;
+  int every = 1000;
   int threads = 2;
 };
 
@@ -111,7 +109,17 @@ double Since(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - star
 // Seconds of one batch, by part.
 struct Times {
   double target = 0, layers = 0, extend = 0, norms = 0, gate = 0;
+  // Steps of the target values, all edits together.
+  int steps = 0;
   double total() const { return target + layers + extend + norms + gate; }
+  void Add(const Times& other) {
+    target += other.target;
+    layers += other.layers;
+    extend += other.extend;
+    norms += other.norms;
+    gate += other.gate;
+    steps += other.steps;
+  }
 };
 
 // One line on its way.
@@ -132,10 +140,11 @@ class Run {
   Line NewLine() const { return {editor_->NewLine(), base_, 0}; }
   // Solves `edits` on `line` and goes on to the result.
   absl::StatusOr<Times> Step(const std::vector<Edit>& edits, Line* line, double* reliability);
-  // The best of the measured batches on top of `line`, which goes on with them.
-  absl::StatusOr<Times> Measure(Line* line);
+  static void PrintHeader();
+  // Means over `batches` of which `times` and `reliability` are the sums: seconds per edit; the
+  // parts' per batch.
+  void Print(int64_t edits, const Times& times, int batches, double reliability);
   absl::Status MakeHistory(Line* line);
-  absl::StatusOr<RevisionFactors> KeysOf(const std::vector<Edit>& edits) const;
 
   const Flags flags_;
   EditSettings settings_;
@@ -144,8 +153,8 @@ class Run {
   std::vector<Fact> facts_;
   BackgroundFactors background_;
   std::unique_ptr<BatchEditor> editor_;
-  // The same with one iteration: real keys without the time for target values.
-  std::unique_ptr<BatchEditor> key_editor_;
+  // The same with one iteration, which takes no step: real keys, and updates that move nothing.
+  std::unique_ptr<BatchEditor> still_editor_;
   std::shared_ptr<const HookStack> base_;
   nlohmann::json json_;
 };
@@ -180,8 +189,8 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Create(const Flags& flags) {
       run->editor_, BatchEditor::Create(run->model_, run->tokenizer_, settings, run->background_));
   EditSettings quick = settings;
   quick.steps = 1;
-  AMEND_ASSIGN_OR_RETURN(
-      run->key_editor_, BatchEditor::Create(run->model_, run->tokenizer_, quick, run->background_));
+  AMEND_ASSIGN_OR_RETURN(run->still_editor_, BatchEditor::Create(run->model_, run->tokenizer_,
+                                                                 quick, run->background_));
   run->base_ = HookStack::Empty(*run->model_, settings.beta);
   run->base_->UpdateNorms(*run->model_);
   return run;
@@ -199,6 +208,7 @@ absl::StatusOr<Times> Run::Step(const std::vector<Edit>& edits, Line* line, doub
                          editor_->Solve(*line->line, line->hooks, edits, callbacks));
   times.target = absl::ToDoubleSeconds(targets_done - start);
   times.layers = Since(targets_done);
+  for (const TargetReport& report : solution.targets) times.steps += report.steps;
   start = absl::Now();
   const auto before = line->hooks;
   AMEND_RETURN_IF_ERROR(line->line->Append(solution.factors));
@@ -216,113 +226,95 @@ absl::StatusOr<Times> Run::Step(const std::vector<Edit>& edits, Line* line, doub
   return times;
 }
 
-absl::StatusOr<Times> Run::Measure(Line* line) {
-  // What is computed once for a line (its norms, dense sums, whitened keys) is not a batch's.
-  double reliability = 0;
-  line->hooks->UpdateNorms(*model_);
-  AMEND_RETURN_IF_ERROR(
-      key_editor_
-          ->Solve(*line->line, line->hooks, Slice(facts_, static_cast<size_t>(flags_.batch), 1), {})
-          .status());
-  Times best;
-  double worst_reliability = 1;
-  for (int i = 0; i < flags_.repeat; ++i) {
-    const auto edits = Slice(facts_, static_cast<size_t>(i) * flags_.batch, flags_.batch);
-    AMEND_ASSIGN_OR_RETURN(const Times times, Step(edits, line, &reliability));
-    if (i == 0 || times.total() < best.total()) best = times;
-    worst_reliability = std::min(worst_reliability, reliability);
-  }
-  absl::PrintF("%8d %9.4f %8.3f %8.3f %8.3f %8.3f %8.3f %10.1f %11.2f\n", line->hooks->edit_count(),
-               best.total() / flags_.batch, best.target, best.layers, best.extend, best.gate,
-               best.norms, ResidentMegabytes(), 100 * worst_reliability);
-  json_["rows"].push_back({{"edits", line->hooks->edit_count()},
-                           {"seconds_per_edit", best.total() / flags_.batch},
-                           {"target", best.target},
-                           {"layers", best.layers},
-                           {"extend", best.extend},
-                           {"gate", best.gate},
-                           {"norms", best.norms},
-                           {"resident_mb", ResidentMegabytes()},
-                           {"reliability", worst_reliability}});
-  return best;
-}
-
-absl::StatusOr<RevisionFactors> Run::KeysOf(const std::vector<Edit>& edits) const {
-  AMEND_ASSIGN_OR_RETURN(BatchSolution solution,
-                         key_editor_->Solve(*key_editor_->NewLine(), base_, edits, {}));
-  return std::move(solution.factors);
-}
-
 absl::Status Run::MakeHistory(Line* line) {
-  const size_t measured = static_cast<size_t>(flags_.batch) * flags_.repeat;
-  const size_t pool = facts_.size() - measured;
-  AMEND_ASSIGN_OR_RETURN(
-      const BatchSolution full,
-      editor_->Solve(*editor_->NewLine(), base_, Slice(facts_, measured, kFullEdits), {}));
-  std::map<LayerIndex, KeySolver> solvers;
-  for (const auto& [layer, factor] : background_) solvers.emplace(layer, KeySolver(factor));
-  std::mt19937_64 random(1);
-  std::normal_distribution<float> noise(0, kNoise);
-  std::vector<RevisionFactors> keys;
-  for (size_t begin = 0; begin + kHistoryBatch <= pool; begin += kHistoryBatch) {
-    AMEND_ASSIGN_OR_RETURN(RevisionFactors some,
-                           KeysOf(Slice(facts_, measured + begin, kHistoryBatch)));
-    keys.push_back(std::move(some));
-  }
+  const auto measured = static_cast<size_t>(flags_.batch) * static_cast<size_t>(flags_.repeat + 1);
+  const size_t others = facts_.size() - measured;
   const auto wanted = static_cast<size_t>(flags_.history);
   for (size_t made = 0; made < wanted; made += kHistoryBatch) {
-    RevisionFactors batch = keys[made / kHistoryBatch % keys.size()];
-    for (size_t l = 0; l < batch.layers.size(); ++l) {
-      LayerFactors& layer = batch.layers[l];
-      if (made / kHistoryBatch >= keys.size()) {
-        for (float& value : layer.keys.values) value *= 1 + noise(random);
-      }
-      KeySolver& solver = solvers.at(layer.layer);
-      const at::Tensor k = ToTensor(layer.keys);
-      AMEND_ASSIGN_OR_RETURN(const at::Tensor x, solver.Solve(k));
-      AMEND_RETURN_IF_ERROR(solver.Append(k));
-      layer.v = ToMatrix(x);
-      const Matrix& u = full.factors.layers[l].u;
-      for (int64_t row = 0; row < layer.u.rows; ++row) {
-        const auto from = static_cast<int64_t>(random() % kFullEdits);
-        double activation = 0;
-        for (int64_t i = 0; i < layer.v.cols; ++i) {
-          activation += static_cast<double>(layer.v.values[row * layer.v.cols + i]) *
-                        layer.keys.values[row * layer.v.cols + i];
-        }
-        layer.activations[row] = static_cast<float>(activation);
-        std::copy_n(u.values.begin() + from * u.cols, u.cols,
-                    layer.u.values.begin() + row * u.cols);
-      }
-    }
-    AMEND_RETURN_IF_ERROR(line->line->Append(batch));
-    AMEND_ASSIGN_OR_RETURN(line->hooks,
-                           HookStack::Extend(line->hooks, Revision(++line->revision), batch));
+    std::vector<Edit> edits;
+    for (size_t i = made; i < std::min(made + kHistoryBatch, wanted); ++i)
+      edits.push_back(facts_[measured + i % others].edit);
+    AMEND_ASSIGN_OR_RETURN(const BatchSolution solution,
+                           still_editor_->Solve(*line->line, line->hooks, edits, {}));
+    AMEND_RETURN_IF_ERROR(line->line->Append(solution.factors));
+    AMEND_ASSIGN_OR_RETURN(
+        line->hooks, HookStack::Extend(line->hooks, Revision(++line->revision), solution.factors));
   }
   return absl::OkStatus();
 }
 
+void Run::PrintHeader() {
+  absl::PrintF("%8s %9s %6s %8s %8s %8s %8s %8s %10s %11s\n", "edits", "s/edit", "steps", "target",
+               "layers", "extend", "gate", "norms", "RSS [MB]", "reliability");
+}
+
+void Run::Print(int64_t edits, const Times& times, int batches, double reliability) {
+  const double steps = static_cast<double>(times.steps) / (batches * flags_.batch);
+  const double per_edit = times.total() / (batches * flags_.batch);
+  GiveBackFreedMemory();
+  absl::PrintF("%8d %9.4f %6.1f %8.3f %8.3f %8.3f %8.3f %8.3f %10.1f %11.2f\n", edits, per_edit,
+               steps, times.target / batches, times.layers / batches, times.extend / batches,
+               times.gate / batches, times.norms / batches, ResidentMegabytes(),
+               100 * reliability / batches);
+  std::fflush(stdout);
+  json_["rows"].push_back({{"edits", edits},
+                           {"seconds_per_edit", per_edit},
+                           {"steps", steps},
+                           {"target", times.target / batches},
+                           {"layers", times.layers / batches},
+                           {"extend", times.extend / batches},
+                           {"gate", times.gate / batches},
+                           {"norms", times.norms / batches},
+                           {"resident_mb", ResidentMegabytes()},
+                           {"reliability", reliability / batches}});
+}
+
 absl::Status Run::LongHistory() {
-  if (facts_.size() < static_cast<size_t>(flags_.batch) * flags_.repeat + kHistoryBatch)
+  if (facts_.size() < static_cast<size_t>(flags_.batch) * (flags_.repeat + 1) + kHistoryBatch)
     return absl::InvalidArgumentError("too few facts");
-  absl::PrintF("%8s %9s %8s %8s %8s %8s %8s %10s %11s\n", "edits", "s/edit", "target", "layers",
-               "extend", "gate", "norms", "RSS [MB]", "reliability");
-  Line fresh = NewLine();
-  // Once to warm up.
-  double ignored = 0;
-  Line warm = NewLine();
-  AMEND_RETURN_IF_ERROR(Step(Slice(facts_, 0, flags_.batch), &warm, &ignored).status());
-  AMEND_ASSIGN_OR_RETURN(const Times first, Measure(&fresh));
+  GiveBackFreedMemory();
+  const double empty_mb = ResidentMegabytes();
   Line line = NewLine();
   const absl::Time start = absl::Now();
   AMEND_RETURN_IF_ERROR(MakeHistory(&line));
-  absl::PrintF("history of %d edits made in %.1f s\n", line.hooks->edit_count(), Since(start));
-  AMEND_ASSIGN_OR_RETURN(const Times last, Measure(&line));
+  GiveBackFreedMemory();
+  absl::PrintF("history of %d edits made in %.1f s: %.0f MB resident before, %.0f after\n",
+               line.hooks->edit_count(), Since(start), empty_mb, ResidentMegabytes());
+  line.hooks->UpdateNorms(*model_);
+  // Once unmeasured: what is computed once for a line is not a batch's.
+  double ignored = 0;
+  Line warm = NewLine();
+  const auto last_batch = static_cast<size_t>(flags_.repeat) * flags_.batch;
+  for (Line* some : {&warm, &line})
+    AMEND_RETURN_IF_ERROR(Step(Slice(facts_, last_batch, flags_.batch), some, &ignored).status());
+  Times of_first, of_last;
+  double first_reliability = 0, last_reliability = 0;
+  std::vector<double> ratios;
+  // In turns: the machine's mood changes.
+  for (int i = 0; i < flags_.repeat; ++i) {
+    const auto edits = Slice(facts_, static_cast<size_t>(i) * flags_.batch, flags_.batch);
+    double reliability = 0;
+    Line fresh = NewLine();
+    AMEND_ASSIGN_OR_RETURN(const Times first, Step(edits, &fresh, &reliability));
+    first_reliability += reliability;
+    AMEND_ASSIGN_OR_RETURN(const Times last, Step(edits, &line, &reliability));
+    last_reliability += reliability;
+    of_first.Add(first);
+    of_last.Add(last);
+    ratios.push_back(last.total() / first.total());
+  }
+  PrintHeader();
+  Print(flags_.batch, of_first, flags_.repeat, first_reliability);
+  Print(line.hooks->edit_count(), of_last, flags_.repeat, last_reliability);
+  std::sort(ratios.begin(), ratios.end());
+  const double median = ratios[ratios.size() / 2];
   const ModelConfig& config = model_->config();
   const double factors = static_cast<double>(line.hooks->edit_count()) * flags_.layers.size() *
-                         (6.0 * config.intermediate_size + 4.0 * config.hidden_size) / 1e6;
-  absl::PrintF("ratio %.3f; factors of the line %.0f MB\n", last.total() / first.total(), factors);
-  json_["ratio"] = last.total() / first.total();
+                         (5.0 * config.intermediate_size + 4.0 * config.hidden_size) / 1e6;
+  absl::PrintF("ratio %.3f (median of %d batches, %.3f to %.3f); factors of the line %.0f MB\n",
+               median, flags_.repeat, ratios.front(), ratios.back(), factors);
+  json_["ratio"] = median;
+  json_["ratios"] = ratios;
   json_["factor_mb"] = factors;
   std::cout << json_.dump() << std::endl;
   return absl::OkStatus();
@@ -344,27 +336,24 @@ absl::Status Run::Consecutive() {
         facts_[same[(place[i] + 7 * (n / facts_.size())) % same.size()]].edit.target_new;
     return edit;
   };
-  absl::PrintF("%8s %9s %10s %11s\n", "edits", "s/edit", "RSS [MB]", "reliability");
+  PrintHeader();
   Line line = NewLine();
-  double seconds = 0, reliability = 0;
+  Times times;
+  double reliability = 0;
   int batches = 0;
   for (int n = 0; n < flags_.edits; n += flags_.batch) {
     std::vector<Edit> edits;
     for (int i = 0; i < flags_.batch; ++i) edits.push_back(edit_at(static_cast<size_t>(n + i)));
     double of_batch = 0;
-    AMEND_ASSIGN_OR_RETURN(const Times times, Step(edits, &line, &of_batch));
-    seconds += times.total();
+    AMEND_ASSIGN_OR_RETURN(const Times some, Step(edits, &line, &of_batch));
+    times.Add(some);
     reliability += of_batch;
     ++batches;
-    if ((n + flags_.batch) / 1000 == n / 1000 && n + flags_.batch < flags_.edits) continue;
-    const double per_edit = seconds / (batches * flags_.batch);
-    absl::PrintF("%8d %9.4f %10.1f %11.2f\n", line.hooks->edit_count(), per_edit,
-                 ResidentMegabytes(), 100 * reliability / batches);
-    json_["rows"].push_back({{"edits", line.hooks->edit_count()},
-                             {"seconds_per_edit", per_edit},
-                             {"resident_mb", ResidentMegabytes()},
-                             {"reliability", reliability / batches}});
-    seconds = reliability = 0;
+    if ((n + flags_.batch) / flags_.every == n / flags_.every && n + flags_.batch < flags_.edits)
+      continue;
+    Print(line.hooks->edit_count(), times, batches, reliability);
+    times = {};
+    reliability = 0;
     batches = 0;
   }
   std::cout << json_.dump() << std::endl;
@@ -393,8 +382,10 @@ int main(int argc, char** argv) {
   app.add_option("--history", flags.history, "edits before the second measurement");
   app.add_option("--repeat", flags.repeat, "measured batches");
   app.add_option("--edits", flags.edits, "apply so many edits in full instead");
+  app.add_option("--every", flags.every, "edits between two lines of --edits");
   app.add_option("--threads", flags.threads, "threads of one operation");
   CLI11_PARSE(app, argc, argv);
+  amend::SetUpProcessMemory();
   const absl::Status status = amend::Main(flags);
   if (!status.ok()) std::cerr << status << std::endl;
   return status.ok() ? 0 : 1;

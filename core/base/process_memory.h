@@ -1,0 +1,25 @@
+#ifndef AMEND_CORE_BASE_PROCESS_MEMORY_H_
+#define AMEND_CORE_BASE_PROCESS_MEMORY_H_
+
+namespace amend {
+
+// Settings of the process that fit what editing does with memory. Call once, first of all: before
+// threads start and before the first product of LibTorch.
+//
+// - The C library's allocator keeps blocks of up to 32 MB, and 512 MB of freed memory in all, for
+//   the next allocation. Tensors of one optimisation step come and go by the megabyte; by default
+//   each is mapped and unmapped, and the threads wait for each other's page faults (12 % of an
+//   edit's time on two threads). Does nothing with another C library.
+// - oneDNN and LibTorch's wrapper of it keep 128 compiled kernels each instead of 1,024. They make
+//   one for every number of rows, which ragged batches hardly repeat; each takes up to a megabyte,
+//   so that a server grows by one while it edits. ONEDNN_PRIMITIVE_CACHE_CAPACITY and
+//   LRU_CACHE_CAPACITY in the environment win.
+void SetUpProcessMemory();
+
+// Gives freed memory that the allocator keeps back to the system; takes milliseconds. What is
+// resident afterwards is in use.
+void GiveBackFreedMemory();
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_BASE_PROCESS_MEMORY_H_
