@@ -303,6 +303,11 @@ std::string EncodeRevision(const ValueAddress& address, const StoredRevision& re
     added->set_digest(blob.digest);
     added->set_size(blob.size);
   }
+  for (const EditId& edit : record.withdrawn) {
+    pb::EditReference* added = message.add_withdrawn();
+    added->set_revision(edit.revision.value());
+    added->set_edit_index(edit.index);
+  }
   return Seal(address, message);
 }
 
@@ -333,6 +338,9 @@ absl::StatusOr<StoredRevision> DecodeRevision(const ValueAddress& address,
     }
     revision.blobs.push_back({LayerIndex(blob.layer()), static_cast<FactorPart>(blob.part()),
                               blob.digest(), blob.size()});
+  }
+  for (const pb::EditReference& edit : message.withdrawn()) {
+    record.withdrawn.push_back({Revision(edit.revision()), edit.edit_index()});
   }
   return revision;
 }

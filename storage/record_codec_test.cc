@@ -65,8 +65,10 @@ TEST_F(RecordCodec, GivesBackEveryLedgerEntry) {
 TEST_F(RecordCodec, GivesBackEveryRevision) {
   for (int i = 0; i < kRounds; ++i) {
     StoredRevision stored;
-    stored.record = random_.Record(Revision(12), Revision(random_.Below(12)),
-                                   static_cast<RevisionState>(1 + random_.Below(3)));
+    const auto state = static_cast<RevisionState>(1 + random_.Below(3));
+    const Revision parent(1 + random_.Below(11));
+    stored.record = random_.Coin() ? random_.Record(Revision(12), parent, state)
+                                   : random_.Withdrawal(Revision(12), parent, state);
     stored.has_factors = random_.Coin();
     stored.blobs.push_back({LayerIndex(3), FactorPart::kKeys, random_.Text(), 77});
     AMEND_ASSERT_OK_AND_ASSIGN(const auto decoded,

@@ -63,7 +63,7 @@ bool operator==(const LayerNorm& a, const LayerNorm& b) {
 bool operator==(const RevisionRecord& a, const RevisionRecord& b) {
   const auto fields = [](const RevisionRecord& x) {
     return std::tie(x.revision, x.parent, x.state, x.batch, x.edit_count, x.line_edit_count, x.gate,
-                    x.norms, x.create_time_us);
+                    x.norms, x.create_time_us, x.withdrawn);
   };
   return fields(a) == fields(b);
 }

@@ -125,6 +125,11 @@ struct RevisionRecord {
   GateVerdict gate;
   std::vector<LayerNorm> norms;
   int64_t create_time_us = 0;
+  // Edits of the parent's line that this revision leaves out, ascending. One that withdraws has
+  // neither a batch nor factors of its own.
+  std::vector<EditId> withdrawn;
+
+  bool withdraws() const { return !withdrawn.empty(); }
 };
 
 struct LabelRecord {
@@ -158,8 +163,8 @@ struct AuditRecord {
 struct StoreStep {
   // A new revision. Its number must be LatestRevision().Next().
   std::optional<RevisionRecord> revision;
-  // Its factors: there for every new revision but a rejected one, which has none. Each layer comes
-  // once.
+  // Its factors: there for every new revision but one that is rejected or withdraws edits, which
+  // has none. Each layer comes once.
   std::optional<RevisionFactors> factors;
   // The new state of an existing ledger entry. Its sequence stays what AppendLedger gave; kDurable
   // is never entered again.

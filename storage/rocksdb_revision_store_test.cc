@@ -578,6 +578,12 @@ class HistoryPair {
       const auto state = static_cast<RevisionState>(1 + random_.Below(3));
       step.revision = random_.Record(Revision(number), Revision(random_.Below(latest + 1)), state);
       if (state != RevisionState::kRejected) step.factors = random_.Factors();
+      if (latest > 0 && random_.Below(4) == 0) {
+        const Revision parent(1 + random_.Below(latest));
+        step.revision = random_.Withdrawal(Revision(number), parent, state);
+        // Now and then it comes with factors, which does not fit.
+        if (random_.Below(4) != 0) step.factors.reset();
+      }
     }
     if (random_.Coin()) {
       BatchKey key = Key();

@@ -47,6 +47,33 @@ absl::Status CheckFactors(Revision revision, const RevisionFactors& factors) {
   return absl::OkStatus();
 }
 
+// A revision that withdraws edits is its parent without them.
+absl::Status CheckWithdrawal(const StoreStep& step) {
+  const RevisionRecord& record = *step.revision;
+  const std::string name = absl::StrCat("revision ", record.revision.value(), " withdraws edits");
+  if (step.factors.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " but comes with factors"));
+  }
+  if (record.edit_count != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " but brings ", record.edit_count, " of its own"));
+  }
+  EditId last;
+  for (const EditId& edit : record.withdrawn) {
+    if (edit.revision <= kBaseRevision || edit.revision > record.parent || edit.index < 0) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ", but ", edit.ToString(),
+                                                     " cannot be one of its parent's, revision ",
+                                                     record.parent.value()));
+    }
+    if (!(last < edit)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ", but ", edit.ToString(), " follows ", last.ToString()));
+    }
+    last = edit;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckRevision(const StoreStep& step, Revision latest) {
   const RevisionRecord& record = *step.revision;
   if (record.revision != latest.Next()) {
@@ -59,6 +86,7 @@ absl::Status CheckRevision(const StoreStep& step, Revision latest) {
         absl::StrCat("revision ", record.revision.value(), " has parent ", record.parent.value(),
                      ", but the latest revision is ", latest.value()));
   }
+  if (record.withdraws()) return CheckWithdrawal(step);
   const bool rejected = record.state == RevisionState::kRejected;
   if (rejected && step.factors.has_value()) {
     return absl::InvalidArgumentError(

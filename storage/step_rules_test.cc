@@ -1,5 +1,8 @@
 #include "storage/step_rules.h"
 
+#include <utility>
+#include <vector>
+
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -62,6 +65,46 @@ TEST(CheckStep, RefusesAValidatedRevisionWithoutFactors) {
   step.factors.reset();
   EXPECT_THAT(CheckStep(step, Latest(0)),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("without factors")));
+}
+
+// Revision 6 with parent 4, which leaves out `withdrawn`.
+StoreStep Withdrawal(std::vector<EditId> withdrawn) {
+  StoreStep step = NewRevision(6, 4);
+  step.factors.reset();
+  step.revision->withdrawn = std::move(withdrawn);
+  return step;
+}
+
+TEST(CheckStep, ARevisionThatWithdrawsEditsNeedsNoFactors) {
+  StoreStep step = Withdrawal({{Revision(1), 0}, {Revision(1), 2}, {Revision(4), 0}});
+  EXPECT_THAT(CheckStep(step, Latest(5)), IsOk());
+  step.revision->state = RevisionState::kRejected;
+  EXPECT_THAT(CheckStep(step, Latest(5)), IsOk());
+}
+
+TEST(CheckStep, RefusesFactorsAndEditsOfARevisionThatWithdraws) {
+  StoreStep step = Withdrawal({{Revision(1), 0}});
+  step.revision->edit_count = 3;
+  EXPECT_THAT(CheckStep(step, Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("brings 3 of its own")));
+  step.revision->edit_count = 0;
+  step.factors.emplace();
+  EXPECT_THAT(CheckStep(step, Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("comes with factors")));
+}
+
+TEST(CheckStep, RefusesToWithdrawWhatCannotBeOnTheParentsLine) {
+  for (const EditId edit : {EditId{Revision(5), 0}, EditId{Revision(0), 0}, EditId{Revision(-1), 0},
+                            EditId{Revision(4), -1}}) {
+    EXPECT_THAT(CheckStep(Withdrawal({edit}), Latest(5)),
+                StatusIs(StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr(edit.ToString()), HasSubstr("revision 4"))));
+  }
+}
+
+TEST(CheckStep, RefusesToWithdrawOneEditTwice) {
+  EXPECT_THAT(CheckStep(Withdrawal({{Revision(1), 2}, {Revision(1), 2}}), Latest(5)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("1/2 follows 1/2")));
 }
 
 TEST(CheckStep, RefusesFactorsWithoutARevision) {

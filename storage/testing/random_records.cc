@@ -1,5 +1,6 @@
 #include "storage/testing/random_records.h"
 
+#include <set>
 #include <utility>
 
 namespace amend {
@@ -114,6 +115,18 @@ RevisionRecord RandomRecords::Record(Revision revision, Revision parent, Revisio
     record.norms.push_back({LayerIndex(static_cast<int32_t>(Below(48))), Fraction()});
   }
   record.create_time_us = Below(int64_t{1} << 60);
+  return record;
+}
+
+RevisionRecord RandomRecords::Withdrawal(Revision revision, Revision parent, RevisionState state) {
+  RevisionRecord record = Record(revision, parent, state);
+  record.batch = {};
+  record.edit_count = 0;
+  std::set<EditId> withdrawn;
+  for (int64_t i = Below(4); i >= 0; --i) {
+    withdrawn.insert({Revision(1 + Below(parent.value())), static_cast<int32_t>(Below(50))});
+  }
+  record.withdrawn.assign(withdrawn.begin(), withdrawn.end());
   return record;
 }
 

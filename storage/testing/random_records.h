@@ -28,6 +28,8 @@ class RandomRecords {
   // Of up to 3 layers; now and then large enough for a blob file.
   RevisionFactors Factors();
   RevisionRecord Record(Revision revision, Revision parent, RevisionState state);
+  // One that withdraws up to 4 edits of revisions up to `parent`, which is not revision 0.
+  RevisionRecord Withdrawal(Revision revision, Revision parent, RevisionState state);
   AuditRecord Audit();
 
  private:

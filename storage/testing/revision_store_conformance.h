@@ -346,6 +346,31 @@ TEST_P(RevisionStoreConformance, ARejectedRevisionHasARecordButNoFactors) {
   EXPECT_THAT(store().ReadFactors(Revision(1)), StatusIs(StatusCode::kNotFound, HasSubstr("1")));
 }
 
+TEST_P(RevisionStoreConformance, ARevisionThatWithdrawsEditsIsReadBackAndHasNoFactors) {
+  ASSERT_THAT(store().Commit(RevisionStep()), IsOk());
+  StoreStep step;
+  step.revision = random_.Withdrawal(Revision(2), Revision(1), RevisionState::kValidated);
+  step.label = LabelMove{"live", Revision(2), 0};
+  step.audit = random_.Audit();
+  ASSERT_THAT(store().Commit(step), IsOk());
+  Reopen();
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto record, store().GetRevision(Revision(2)));
+  EXPECT_TRUE(record == *step.revision);
+  EXPECT_TRUE(record.withdraws());
+  EXPECT_THAT(store().ReadFactors(Revision(2)), StatusIs(StatusCode::kNotFound, HasSubstr("2")));
+  EXPECT_EQ(store().GetLabel("live")->revision, Revision(2));
+}
+
+TEST_P(RevisionStoreConformance, ARevisionThatWithdrawsEditsAndComesWithFactorsIsRefused) {
+  ASSERT_THAT(store().Commit(RevisionStep()), IsOk());
+  StoreStep step;
+  step.revision = random_.Withdrawal(Revision(2), Revision(1), RevisionState::kValidated);
+  step.factors = random_.Factors();
+  EXPECT_THAT(store().Commit(step),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("withdraws edits")));
+  EXPECT_EQ(store().LatestRevision(), Revision(1));
+}
+
 TEST_P(RevisionStoreConformance, RevisionZeroAndUnknownOnesHaveNoFactors) {
   EXPECT_THAT(store().ReadFactors(kBaseRevision), StatusIs(StatusCode::kNotFound));
   EXPECT_THAT(store().ReadFactors(Revision(9)), StatusIs(StatusCode::kNotFound, HasSubstr("9")));
