@@ -1,6 +1,8 @@
 #ifndef AMEND_CORE_EDITING_FACTORS_H_
 #define AMEND_CORE_EDITING_FACTORS_H_
 
+#include <cstdint>
+#include <set>
 #include <vector>
 
 #include "core/base/matrix.h"
@@ -24,6 +26,9 @@ struct LayerFactors {
 struct RevisionFactors {
   std::vector<LayerFactors> layers;
 };
+
+// `factors` less the edits at `indices` of their batch; the others keep their order.
+RevisionFactors WithoutEdits(const RevisionFactors& factors, const std::set<int32_t>& indices);
 
 // Frobenius norm of a layer's whole update over that of its base weight.
 struct LayerNorm {

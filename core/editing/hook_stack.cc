@@ -11,6 +11,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -148,39 +149,46 @@ struct StackedLayer {
   }
 };
 
-// Which batch each row of the factors belongs to, the same for every layer. Append only and shared
-// like a FactorBuffer. Thread-safe under that rule.
-class BatchRows {
+// Which edit each row of the factors is, the same for every layer: runs of rows, each of edits that
+// follow each other in one batch. Append only and shared like a FactorBuffer. Thread-safe under
+// that rule.
+class RowRuns {
  public:
-  // Appends a batch behind the first `batches`; false when another stack has appended there.
-  bool TryAppend(size_t batches, int64_t first_row, Revision revision) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Appends a run behind the first `runs`; false when another stack has appended there.
+  bool TryAppend(size_t runs, int64_t first_row, const EditId& first_edit)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    if (batches != batches_.size()) return false;
-    batches_.emplace_back(first_row, revision);
+    if (runs != runs_.size()) return false;
+    runs_.push_back({first_row, first_edit});
     return true;
   }
-  // A copy of the first `batches` ones.
-  std::shared_ptr<BatchRows> Prefix(size_t batches) const ABSL_LOCKS_EXCLUDED(mutex_) {
-    auto prefix = std::make_shared<BatchRows>();
+  // A copy of the first `runs` ones.
+  std::shared_ptr<RowRuns> Prefix(size_t runs) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    auto prefix = std::make_shared<RowRuns>();
     absl::MutexLock lock(&mutex_);
     absl::MutexLock prefix_lock(&prefix->mutex_);
-    prefix->batches_.assign(batches_.begin(), batches_.begin() + static_cast<int64_t>(batches));
+    prefix->runs_.assign(runs_.begin(), runs_.begin() + static_cast<int64_t>(runs));
     return prefix;
   }
-  EditId EditOfRow(size_t batches, int64_t row) const ABSL_LOCKS_EXCLUDED(mutex_) {
+  EditId EditOfRow(size_t runs, int64_t row) const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    const auto end = batches_.begin() + static_cast<int64_t>(batches);
-    const auto next =
-        std::upper_bound(batches_.begin(), end, row,
-                         [](int64_t value, const auto& batch) { return value < batch.first; });
-    const auto& [first_row, revision] = *std::prev(next);
-    return EditId{revision, static_cast<int32_t>(row - first_row)};
+    const auto end = runs_.begin() + static_cast<int64_t>(runs);
+    const auto next = std::upper_bound(runs_.begin(), end, row, [](int64_t value, const Run& run) {
+      return value < run.first_row;
+    });
+    const Run& run = *std::prev(next);
+    return EditId{run.first_edit.revision,
+                  run.first_edit.index + static_cast<int32_t>(row - run.first_row)};
   }
 
  private:
+  struct Run {
+    int64_t first_row;
+    EditId first_edit;
+  };
   mutable absl::Mutex mutex_;
-  // The first row of each batch, ascending.
-  std::vector<std::pair<int64_t, Revision>> batches_ ABSL_GUARDED_BY(mutex_);
+  // By first row, ascending.
+  std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Numbers of one stack, kept once they were asked for. Thread-safe.
@@ -207,6 +215,12 @@ StackedFactors Rows(const StackedFactors& factors, int64_t begin, int64_t end) {
   rows.u = factors.u.narrow(0, begin, end - begin);
   rows.v = factors.v.narrow(0, begin, end - begin);
   return rows;
+}
+
+StackedFactors Rows(const StackedFactors& factors, const std::vector<int64_t>& rows) {
+  const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(rows)).to(factors.v.device());
+  return {factors.u.index_select(0, index), factors.v.index_select(0, index),
+          factors.threshold.index_select(0, index)};
 }
 
 absl::Status CheckFits(const LayerFactors& factors, int64_t b, const ModelConfig& config) {
@@ -246,8 +260,8 @@ struct HookStack::State {
   at::Device device = at::kCPU;
   double beta = 0.5;
   std::map<LayerIndex, StackedLayer> layers;
-  std::shared_ptr<BatchRows> batches = std::make_shared<BatchRows>();
-  size_t batch_count = 0;
+  std::shared_ptr<RowRuns> runs = std::make_shared<RowRuns>();
+  size_t run_count = 0;
   int64_t edit_count = 0;
   // Squares of the norms of the updates: of this stack, and of the one it extends, whose edits are
   // the first `parent_edits`.
@@ -257,7 +271,19 @@ struct HookStack::State {
   // Norms of the base weights: the same for all stacks of a model.
   std::shared_ptr<KeptNumbers> base_norms = std::make_shared<KeptNumbers>();
 
-  EditId EditOfRow(int64_t row) const { return batches->EditOfRow(batch_count, row); }
+  EditId EditOfRow(int64_t row) const { return runs->EditOfRow(run_count, row); }
+
+  // Behind all rows so far.
+  void AppendRun(int64_t first_row, const EditId& first_edit) {
+    if (!runs->TryAppend(run_count, first_row, first_edit)) {
+      runs = runs->Prefix(run_count);
+      runs->TryAppend(run_count, first_row, first_edit);
+    }
+    ++run_count;
+  }
+
+  void KeepRows(const State& parent, const std::vector<int64_t>& kept,
+                const std::vector<int64_t>& left_out);
 
   double SquareOf(LayerIndex layer, const StackedLayer& stacked) const {
     if (const std::optional<double> known = squares->Get(layer)) return *known;
@@ -320,14 +346,62 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
       layer.factors = layer.buffer->View(state->edit_count);
       layer.screen = layer.buffer->ViewScreen(state->edit_count);
     }
-    if (!state->batches->TryAppend(state->batch_count, first_row, revision)) {
-      state->batches = state->batches->Prefix(state->batch_count);
-      state->batches->TryAppend(state->batch_count, first_row, revision);
-    }
-    ++state->batch_count;
+    state->AppendRun(first_row, EditId{revision, 0});
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
+  return std::shared_ptr<const HookStack>(new HookStack(std::move(state)));
+}
+
+// Becomes `parent` with the rows `kept` only; `left_out` are all others.
+void HookStack::State::KeepRows(const State& parent, const std::vector<int64_t>& kept,
+                                const std::vector<int64_t>& left_out) {
+  edit_count = static_cast<int64_t>(kept.size());
+  runs = std::make_shared<RowRuns>();
+  run_count = 0;
+  EditId next;
+  for (size_t row = 0; row < kept.size(); ++row) {
+    const EditId edit = parent.EditOfRow(kept[row]);
+    if (row == 0 || edit != next) AppendRun(static_cast<int64_t>(row), edit);
+    next = {edit.revision, edit.index + 1};
+  }
+  squares = std::make_shared<KeptNumbers>();
+  parent_squares = nullptr;
+  parent_edits = 0;
+  layers.clear();
+  if (kept.empty()) return;
+  for (const auto& [index, from] : parent.layers) {
+    StackedLayer& layer = layers[index];
+    layer.buffer =
+        std::make_shared<FactorBuffer>(config.hidden_size, config.intermediate_size, device);
+    layer.buffer->TryAppend(0, Rows(from.factors, kept));
+    layer.factors = layer.buffer->View(edit_count);
+    layer.screen = layer.buffer->ViewScreen(edit_count);
+    // |A - B|^2 of few rows B costs less than that of all the others anew.
+    const std::optional<double> known = parent.squares->Get(index);
+    if (!known.has_value() || left_out.size() > kept.size()) continue;
+    const StackedFactors gone = Rows(from.factors, left_out);
+    squares->Set(index, *known - 2 * UpdateProduct(from.factors, gone) + UpdateProduct(gone, gone));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Without(
+    const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) {
+  const State& from = *parent->state_;
+  std::set<EditId> missing(edits.begin(), edits.end());
+  std::vector<int64_t> kept, left_out;
+  for (int64_t row = 0; row < from.edit_count; ++row) {
+    (missing.erase(from.EditOfRow(row)) > 0 ? left_out : kept).push_back(row);
+  }
+  if (!missing.empty()) {
+    return absl::NotFoundError(absl::StrCat("the hooks hold no edit ", missing.begin()->ToString(),
+                                            ", so it cannot be left out"));
+  }
+  auto state = std::make_unique<State>(from);
+  AMEND_RETURN_IF_ERROR(CatchTorch("leaving edits out of a hook stack", [&] {
+    state->KeepRows(from, kept, left_out);
+    return absl::OkStatus();
+  }));
   return std::shared_ptr<const HookStack>(new HookStack(std::move(state)));
 }
 

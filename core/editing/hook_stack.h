@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/base/types.h"
 #include "core/editing/factors.h"
 #include "core/model/causal_lm.h"
@@ -52,6 +53,11 @@ class HookStack : public DownProjectionHook {
   static absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
       const RevisionFactors& factors);
+
+  // `parent` less `edits`, in memory of its own: every other edit stays what it is, bit for bit,
+  // and keeps its EditId. NOT_FOUND, naming it, for an edit that the parent does not hold.
+  static absl::StatusOr<std::shared_ptr<const HookStack>> Without(
+      const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits);
 
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override;

@@ -7,7 +7,11 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
+#include <set>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/testing/status_matchers.h"
 #include "core/editing/stacked_factors.h"
 #include "core/editing/tensor_matrix.h"
@@ -287,6 +291,148 @@ TEST_F(HookStackTest, AKeyMatchesTheEditsThatShareIt) {
                                           testing::Pair(1, EditId{Revision(7), 1})));
   EXPECT_TRUE(stack->MatchKeys(LayerIndex(1), keys, 0.5).empty());
   EXPECT_TRUE(Empty()->MatchKeys(LayerIndex(0), keys, 0.5).empty());
+}
+
+// A line of batches and, of each, the edits that are left out.
+struct LineWithHoles {
+  std::vector<RevisionFactors> batches;
+  std::vector<std::set<int32_t>> holes;
+
+  std::vector<EditId> left_out() const {
+    std::vector<EditId> edits;
+    for (size_t i = 0; i < holes.size(); ++i) {
+      for (const int32_t index : holes[i])
+        edits.push_back({Revision(static_cast<int64_t>(i) + 1), index});
+    }
+    return edits;
+  }
+  Stack Whole(Stack stack) const {
+    for (size_t i = 0; i < batches.size(); ++i)
+      stack = *HookStack::Extend(stack, Revision(static_cast<int64_t>(i) + 1), batches[i]);
+    return stack;
+  }
+  // As if the edits had never been. Their numbers within a batch are others.
+  Stack NeverAdded(Stack stack) const {
+    for (size_t i = 0; i < batches.size(); ++i) {
+      const RevisionFactors rest = WithoutEdits(batches[i], holes[i]);
+      if (rest.layers[0].activations.empty()) continue;
+      stack = *HookStack::Extend(stack, Revision(static_cast<int64_t>(i) + 1), rest);
+    }
+    return stack;
+  }
+};
+
+using WithoutTest = HookStackTest;
+
+void ExpectSameTensors(const Stack& a, const Stack& b) {
+  ASSERT_EQ(a->edit_count(), b->edit_count());
+  for (const int layer : {0, 2}) {
+    const StackedFactors x = a->LayerFactorsOf(LayerIndex(layer));
+    const StackedFactors y = b->LayerFactorsOf(LayerIndex(layer));
+    ASSERT_EQ(x.empty(), y.empty());
+    if (x.empty()) continue;
+    EXPECT_TRUE(x.u.equal(y.u) && x.v.equal(y.v) && x.threshold.equal(y.threshold));
+  }
+}
+
+TEST_F(WithoutTest, IsTensorForTensorWhatNeverHadTheEdits) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::mt19937 random(seed);
+  for (int round = 0; round < 12; ++round) {
+    LineWithHoles line;
+    // From a few edits to more than enough for the screen.
+    const int batches = 1 + static_cast<int>(random() % 6);
+    for (int i = 0; i < batches; ++i) {
+      const int edits = 1 + static_cast<int>(random() % 40);
+      line.batches.push_back(Factors(edits, random()));
+      line.holes.emplace_back();
+      for (int32_t index = 0; index < edits; ++index) {
+        if (random() % 5 == 0) line.holes.back().insert(index);
+      }
+    }
+    const Stack whole = line.Whole(Empty());
+    // Numbers that were asked for before, and those that were not.
+    if (round % 2 == 0) ExpectNormsOfFactors(whole, *model_);
+    AMEND_ASSERT_OK_AND_ASSIGN(Stack without, HookStack::Without(whole, line.left_out()));
+    Stack never = line.NeverAdded(Empty());
+    ExpectSameTensors(without, never);
+    // And so for all that is built on it.
+    const RevisionFactors further = Factors(7, random());
+    AMEND_ASSERT_OK_AND_ASSIGN(const Stack more, HookStack::Extend(without, Revision(50), further));
+    AMEND_ASSERT_OK_AND_ASSIGN(const Stack never_more,
+                               HookStack::Extend(never, Revision(50), further));
+    ExpectSameTensors(more, never_more);
+    for (const auto& [a, b] : {std::pair(without, never), std::pair(more, never_more)}) {
+      for (const int layer : {0, 2}) {
+        EXPECT_TRUE(a->Apply(LayerIndex(layer), input_, output_)
+                        .equal(b->Apply(LayerIndex(layer), input_, output_)));
+      }
+      ExpectNormsOfFactors(a, *model_);
+    }
+  }
+}
+
+TEST_F(WithoutTest, TheEditsThatStayKeepTheirNamesAndTheOthersNeverFire) {
+  LineWithHoles line{{Factors(3, 1), Factors(5, 2), Factors(4, 3)}, {{0, 2}, {1, 2}, {3}}};
+  const Stack whole = line.Whole(Empty());
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack without, HookStack::Without(whole, line.left_out()));
+  const RevisionFactors further = Factors(3, 4);
+  AMEND_ASSERT_OK_AND_ASSIGN(without, HookStack::Extend(without, Revision(9), further));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack whole_too, HookStack::Extend(whole, Revision(9), further));
+  const auto fired = [&](const Stack& stack) {
+    std::vector<HookFiring> firings;
+    stack->ApplyTraced(LayerIndex(2), input_, output_, &firings);
+    std::set<std::pair<int64_t, EditId>> names;
+    for (const HookFiring& firing : firings) names.emplace(firing.packed_row, firing.edit);
+    return names;
+  };
+  std::set<std::pair<int64_t, EditId>> expected;
+  const std::vector<EditId> left_out = line.left_out();
+  for (const auto& [row, edit] : fired(whole_too)) {
+    if (std::count(left_out.begin(), left_out.end(), edit) == 0) expected.emplace(row, edit);
+  }
+  EXPECT_LT(expected.size(), fired(whole_too).size()) << "none of those left out ever fired";
+  EXPECT_THAT(fired(without), testing::ContainerEq(expected));
+}
+
+TEST_F(WithoutTest, TheParentStaysWhatItIsAndTheTipOfItsLine) {
+  LineWithHoles line{{Factors(4, 1)}, {{1}}};
+  const Stack parent = line.Whole(Empty());
+  const at::Tensor before = parent->Apply(LayerIndex(0), input_, output_).clone();
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack without, HookStack::Without(parent, line.left_out()));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack further,
+                             HookStack::Extend(without, Revision(2), Factors(4, 2)));
+  EXPECT_TRUE(parent->Apply(LayerIndex(0), input_, output_).equal(before));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack child,
+                             HookStack::Extend(parent, Revision(3), Factors(4, 3)));
+  EXPECT_EQ(child->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr(),
+            parent->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr());
+  EXPECT_NE(without->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr(),
+            parent->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr());
+}
+
+TEST_F(WithoutTest, WithoutAllItsEditsAStackIsTheUneditedModel) {
+  LineWithHoles line{{Factors(3, 1)}, {{0, 1, 2}}};
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack without,
+                             HookStack::Without(line.Whole(Empty()), line.left_out()));
+  EXPECT_EQ(without->edit_count(), 0);
+  EXPECT_TRUE(without->Apply(LayerIndex(0), input_, output_).is_same(output_));
+  EXPECT_TRUE(without->UpdateNorms(*model_).empty());
+  const RevisionFactors batch = Factors(6, 2);
+  AMEND_ASSERT_OK_AND_ASSIGN(without, HookStack::Extend(without, Revision(2), batch));
+  ExpectEqualsDense(without, {batch});
+}
+
+TEST_F(WithoutTest, WhatIsNotThereIsNamed) {
+  LineWithHoles line{{Factors(3, 1)}, {{1}}};
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack without,
+                             HookStack::Without(line.Whole(Empty()), line.left_out()));
+  for (const EditId edit :
+       {EditId{Revision(1), 1}, EditId{Revision(1), 3}, EditId{Revision(2), 0}}) {
+    EXPECT_THAT(HookStack::Without(without, {edit}),
+                StatusIs(absl::StatusCode::kNotFound, HasSubstr(edit.ToString())));
+  }
 }
 
 // A token's decision depends on that token alone.
