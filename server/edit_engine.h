@@ -42,6 +42,9 @@ class EditEngine {
   virtual absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
       const RevisionFactors& factors) = 0;
+  // `parent` less `edits`; see HookStack::Without. The line stays what it is.
+  virtual absl::StatusOr<std::shared_ptr<const HookStack>> Without(
+      const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) = 0;
   // Measures the candidate `after` against `before` and judges it.
   virtual absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& before,
                                           const std::shared_ptr<const HookStack>& after,

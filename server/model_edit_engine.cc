@@ -48,6 +48,11 @@ absl::StatusOr<std::shared_ptr<const HookStack>> ModelEditEngine::Extend(
   return HookStack::Extend(parent, revision, factors);
 }
 
+absl::StatusOr<std::shared_ptr<const HookStack>> ModelEditEngine::Without(
+    const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) {
+  return HookStack::Without(parent, edits);
+}
+
 absl::StatusOr<GateResult> ModelEditEngine::Gate(const std::shared_ptr<const HookStack>& before,
                                                  const std::shared_ptr<const HookStack>& after,
                                                  absl::Span<const Edit> edits,

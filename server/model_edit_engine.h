@@ -29,6 +29,8 @@ class ModelEditEngine : public EditEngine {
   absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
       const RevisionFactors& factors) override;
+  absl::StatusOr<std::shared_ptr<const HookStack>> Without(
+      const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) override;
   absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& before,
                                   const std::shared_ptr<const HookStack>& after,
                                   absl::Span<const Edit> edits,

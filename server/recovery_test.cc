@@ -31,6 +31,16 @@ class RecoveryTest : public testing::Test {
     if (state == RevisionState::kValidated) step.factors.emplace();
     ASSERT_THAT(store_.Commit(step), IsOk());
   }
+  // Adds the next revision, which is `parent` less one edit of revision 1.
+  void AddWithdrawal(int64_t parent) {
+    StoreStep step;
+    step.revision.emplace();
+    step.revision->revision = store_.LatestRevision().Next();
+    step.revision->parent = Revision(parent);
+    step.revision->state = RevisionState::kValidated;
+    step.revision->withdrawn = {{Revision(1), 0}};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
   void Move(const std::string& label, int64_t to) {
     StoreStep step;
     step.label = LabelMove{label, Revision(to), std::nullopt};
@@ -76,6 +86,21 @@ TEST_F(RecoveryTest, DamageElsewhereSkipsTheRevisionAndWhatStandsOnIt) {
   EXPECT_THAT(report.skipped, ElementsAre(HasSubstr("revision 3"), HasSubstr("revision 4"),
                                           HasSubstr("\"canary\"")));
   EXPECT_EQ((*serving_.Resolve("live"))->revision, Revision(2));
+}
+
+TEST_F(RecoveryTest, RevisionsThatWithdrawEditsServeAgainAndSoDoesWhatIsBuiltOnThem) {
+  AddWithdrawal(2);
+  Add(6, RevisionState::kValidated);
+  AddWithdrawal(4);
+  Move("live", 7);
+  Move("canary", 8);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  EXPECT_THAT(report.skipped, IsEmpty());
+  EXPECT_EQ(report.revisions, 7);
+  const std::vector<EditId> one = {{Revision(1), 0}};
+  EXPECT_THAT(engine_.left_out(), ElementsAre(one, one));
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2), Revision(6), Revision(7)));
+  EXPECT_EQ((*serving_.Resolve("canary"))->revision, Revision(8));
 }
 
 TEST_F(RecoveryTest, BatchesThatWereNotSolvedComeInOrderOfArrival) {

@@ -1,6 +1,7 @@
 #include "server/revision_line.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/status_macros.h"
 
@@ -19,17 +20,51 @@ absl::StatusOr<Revision> LastStaged(const RevisionStore& store, const BatchKey& 
   return kBaseRevision;
 }
 
+// Whether one of the revisions `further` withdraws an edit that came with `head` or before it.
+bool TakesFrom(absl::Span<const RevisionRecord> further, Revision head) {
+  for (const RevisionRecord& record : further) {
+    // They ascend.
+    if (record.withdraws() && record.withdrawn.front().revision <= head) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head) {
-  std::vector<Revision> line;
+absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store, Revision head) {
+  std::vector<RevisionRecord> line;
   for (Revision at = head; at != kBaseRevision;) {
-    line.push_back(at);
-    AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store.GetRevision(at));
+    AMEND_ASSIGN_OR_RETURN(RevisionRecord record, store.GetRevision(at));
     at = record.parent;
+    line.push_back(std::move(record));
   }
   std::reverse(line.begin(), line.end());
   return line;
+}
+
+absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head) {
+  AMEND_ASSIGN_OR_RETURN(const std::vector<RevisionRecord> records, RecordsOf(store, head));
+  std::vector<Revision> line;
+  line.reserve(records.size());
+  for (const RevisionRecord& record : records) line.push_back(record.revision);
+  return line;
+}
+
+std::map<Revision, std::set<int32_t>> WithdrawnOn(absl::Span<const RevisionRecord> line) {
+  std::map<Revision, std::set<int32_t>> withdrawn;
+  for (const RevisionRecord& record : line) {
+    for (const EditId& edit : record.withdrawn) withdrawn[edit.revision].insert(edit.index);
+  }
+  return withdrawn;
+}
+
+absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
+                          const RevisionFactors& factors,
+                          const std::map<Revision, std::set<int32_t>>& withdrawn) {
+  if (record.withdraws()) return engine.AppendToLine(record.revision, RevisionFactors());
+  const auto found = withdrawn.find(record.revision);
+  if (found == withdrawn.end()) return engine.AppendToLine(record.revision, factors);
+  return engine.AppendToLine(record.revision, WithoutEdits(factors, found->second));
 }
 
 absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEntry& entry,
@@ -49,19 +84,21 @@ absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEn
 
 absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head) {
   if (engine.line_head() == head) return absl::OkStatus();
-  AMEND_ASSIGN_OR_RETURN(const std::vector<Revision> line, LineOf(store, head));
-  auto next = line.begin();
-  if (engine.line_head() != kBaseRevision) {
-    const auto known = std::find(line.begin(), line.end(), engine.line_head());
-    if (known == line.end()) {
-      engine.ResetLine();
-    } else {
-      next = known + 1;
-    }
+  AMEND_ASSIGN_OR_RETURN(const std::vector<RevisionRecord> line, RecordsOf(store, head));
+  size_t next = 0;
+  while (next < line.size() && line[next].revision <= engine.line_head()) ++next;
+  const bool on_the_way = next > 0 && line[next - 1].revision == engine.line_head();
+  if (!on_the_way || TakesFrom(absl::MakeConstSpan(line).subspan(next), engine.line_head())) {
+    engine.ResetLine();
+    next = 0;
   }
-  for (; next != line.end(); ++next) {
-    AMEND_ASSIGN_OR_RETURN(const RevisionFactors factors, store.ReadFactors(*next));
-    const absl::Status appended = engine.AppendToLine(*next, factors);
+  const std::map<Revision, std::set<int32_t>> withdrawn = WithdrawnOn(line);
+  for (; next < line.size(); ++next) {
+    RevisionFactors factors;
+    if (!line[next].withdraws()) {
+      AMEND_ASSIGN_OR_RETURN(factors, store.ReadFactors(line[next].revision));
+    }
+    const absl::Status appended = AppendToLine(engine, line[next], factors, withdrawn);
     // Whatever its code, it must not look like trouble of the store, which passes.
     if (!appended.ok()) return absl::InternalError(appended.message());
   }

@@ -1,10 +1,14 @@
 #ifndef AMEND_SERVER_REVISION_LINE_H_
 #define AMEND_SERVER_REVISION_LINE_H_
 
+#include <cstdint>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/base/types.h"
 #include "server/edit_engine.h"
 #include "storage/revision_store.h"
@@ -13,6 +17,19 @@ namespace amend {
 
 // The revisions on the way from revision 0 (left out) to `head`, parents first.
 absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head);
+// Their records.
+absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store, Revision head);
+
+// The edits that are withdrawn somewhere on a line: of each revision that brought some, their
+// places in its batch.
+std::map<Revision, std::set<int32_t>> WithdrawnOn(absl::Span<const RevisionRecord> line);
+
+// Goes on to `record` on an engine's line that ends at its parent. `withdrawn` are those of the
+// whole line that is being built: their keys never enter it. `factors` are the revision's own;
+// ignored where it withdraws edits.
+absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
+                          const RevisionFactors& factors,
+                          const std::map<Revision, std::set<int32_t>>& withdrawn);
 
 // What a batch is solved on. PROMOTE_WHEN_VALIDATED: `live`. STAGE_ONLY: the last staged revision
 // of its session, where all that lies between that one and `live` was staged by this session and
@@ -22,7 +39,8 @@ absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEn
                                       Revision live);
 
 // Brings the engine's line to `head`: appends what is missing where the line is a part of the way,
-// else begins anew.
+// else begins anew. Keys cannot be taken out of a line: it also begins anew where something of what
+// it holds is withdrawn further on.
 absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head);
 
 }  // namespace amend

@@ -1,5 +1,8 @@
 #include "server/revision_line.h"
 
+#include <utility>
+#include <vector>
+
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -31,6 +34,30 @@ class RevisionLineTest : public testing::Test {
     entry.state = state;
     entry.revision = step.revision->revision;
     step.ledger = entry;
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
+  // Adds the next revision, which brings `edits` edits.
+  void AddEdits(int64_t parent, int64_t edits) {
+    StoreStep step;
+    step.revision.emplace();
+    step.revision->revision = store_.LatestRevision().Next();
+    step.revision->parent = Revision(parent);
+    step.revision->state = RevisionState::kValidated;
+    step.factors.emplace();
+    step.factors->layers.resize(1);
+    LayerFactors& layer = step.factors->layers[0];
+    layer.activations.assign(static_cast<size_t>(edits), 1);
+    layer.u = layer.v = layer.keys = {edits, 1, layer.activations};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
+  // Adds the next revision, which is `parent` less `edits`.
+  void AddWithdrawal(int64_t parent, std::vector<EditId> edits) {
+    StoreStep step;
+    step.revision.emplace();
+    step.revision->revision = store_.LatestRevision().Next();
+    step.revision->parent = Revision(parent);
+    step.revision->state = RevisionState::kValidated;
+    step.revision->withdrawn = std::move(edits);
     ASSERT_THAT(store_.Commit(step), IsOk());
   }
   int64_t ParentOfNext(const std::string& session, int64_t live) {
@@ -91,6 +118,52 @@ TEST_F(RevisionLineTest, PrepareAppendsOnlyWhatIsMissing) {
   store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("damaged"));
   ASSERT_THAT(PrepareLine(store_, engine_, Revision(2)), IsOk());
   EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2)));
+}
+
+TEST_F(RevisionLineTest, KeysOfWithdrawnEditsNeverEnterTheLine) {
+  AddEdits(0, 3);
+  AddEdits(1, 4);
+  AddWithdrawal(2, {{Revision(1), 1}, {Revision(2), 0}, {Revision(2), 3}});
+  AddEdits(3, 2);
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(4)), IsOk());
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2), Revision(3), Revision(4)));
+  EXPECT_EQ(engine_.line_keys(), 2 + 2 + 2);
+}
+
+TEST_F(RevisionLineTest, PrepareBeginsAnewBehindARevisionThatWithdrawsWhatTheLineHolds) {
+  AddEdits(0, 3);
+  AddEdits(1, 4);
+  AddWithdrawal(2, {{Revision(1), 1}});
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(2)), IsOk());
+  EXPECT_EQ(engine_.line_keys(), 7);
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(3)), IsOk());
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2), Revision(3)));
+  EXPECT_EQ(engine_.line_keys(), 6);
+  // And back over it.
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(2)), IsOk());
+  EXPECT_EQ(engine_.line_keys(), 7);
+}
+
+TEST_F(RevisionLineTest, PrepareGoesOnWhereOnlyLaterEditsAreWithdrawn) {
+  AddEdits(0, 3);
+  AddEdits(1, 4);
+  AddWithdrawal(2, {{Revision(2), 1}});
+  AddEdits(3, 1);
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(1)), IsOk());
+  // Would fail if it was read again.
+  store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("damaged"));
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(4)), IsOk());
+  EXPECT_EQ(engine_.line_keys(), 3 + 3 + 1);
+}
+
+TEST_F(RevisionLineTest, TheLineGoesOnBehindAWithdrawalThatItHolds) {
+  AddEdits(0, 3);
+  AddWithdrawal(1, {{Revision(1), 0}});
+  AddEdits(2, 1);
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(2)), IsOk());
+  store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("damaged"));
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(3)), IsOk());
+  EXPECT_EQ(engine_.line_keys(), 2 + 1);
 }
 
 TEST_F(RevisionLineTest, PrepareBeginsAnewForAnotherLine) {

@@ -14,7 +14,7 @@
 
 namespace amend {
 
-// An engine without a model: hooks are null and factors are 1 x 1. What becomes of a batch is
+// An engine without a model: hooks are null and factors have one column. What becomes of a batch is
 // written in the target_new of its edits: "diverge" cannot be solved, "bad" has reliability 0.1,
 // "nan" a loss that is not finite; everything else is perfect. Edits with the same subject share
 // their key. Owned by the coordinator thread; the accessors are thread-safe.
@@ -39,6 +39,17 @@ class FakeEditEngine : public EditEngine {
     return line_;
   }
 
+  // Keys of those.
+  int64_t line_keys() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return line_keys_;
+  }
+  // The edits of each call of Without so far.
+  std::vector<std::vector<EditId>> left_out() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return left_out_;
+  }
+
   Revision line_head() const override {
     absl::MutexLock lock(&mutex_);
     return line_.empty() ? kBaseRevision : line_.back();
@@ -46,10 +57,12 @@ class FakeEditEngine : public EditEngine {
   void ResetLine() override {
     absl::MutexLock lock(&mutex_);
     line_.clear();
+    line_keys_ = 0;
   }
-  absl::Status AppendToLine(Revision revision, const RevisionFactors& /*factors*/) override {
+  absl::Status AppendToLine(Revision revision, const RevisionFactors& factors) override {
     absl::MutexLock lock(&mutex_);
     line_.push_back(revision);
+    if (!factors.layers.empty()) line_keys_ += factors.layers[0].keys.rows;
     return absl::OkStatus();
   }
 
@@ -75,14 +88,22 @@ class FakeEditEngine : public EditEngine {
     }
     solution.factors.layers.resize(1);
     LayerFactors& layer = solution.factors.layers[0];
-    layer.u = layer.v = layer.keys = {1, 1, {1}};
-    layer.activations = {1};
+    layer.activations.assign(edits.size(), 1);
+    layer.u = {static_cast<int64_t>(edits.size()), 1, layer.activations};
+    layer.v = layer.keys = layer.u;
     return solution;
   }
 
   absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& /*parent*/, Revision /*revision*/,
       const RevisionFactors& /*factors*/) override {
+    return std::shared_ptr<const HookStack>();
+  }
+
+  absl::StatusOr<std::shared_ptr<const HookStack>> Without(
+      const std::shared_ptr<const HookStack>& /*parent*/, absl::Span<const EditId> edits) override {
+    absl::MutexLock lock(&mutex_);
+    left_out_.emplace_back(edits.begin(), edits.end());
     return std::shared_ptr<const HookStack>();
   }
 
@@ -134,6 +155,8 @@ class FakeEditEngine : public EditEngine {
   std::map<Revision, std::vector<Edit>> edits_ ABSL_GUARDED_BY(mutex_);
   std::vector<Revision> solved_on_ ABSL_GUARDED_BY(mutex_);
   std::vector<Revision> line_ ABSL_GUARDED_BY(mutex_);
+  int64_t line_keys_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::vector<EditId>> left_out_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace amend
