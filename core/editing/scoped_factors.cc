@@ -5,6 +5,7 @@
 #include <ATen/ops/_int_mm.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
@@ -15,7 +16,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "core/base/parallel.h"
@@ -30,11 +30,13 @@
 namespace amend {
 namespace {
 
-// Bytes of the coarse products that exist at one time.
-constexpr int64_t kCoarseBytes = int64_t{32} << 20;
+// Edits and tokens whose coarse products exist at one time, on each thread: 1 MiB that stays in the
+// core's cache. The products of whole lines would go out to memory and back.
+constexpr int64_t kEditsAtOnce = 1024;
+constexpr int64_t kTokensAtOnce = 256;
 // Norms are computed in float32: rounded up by more than that can be wrong.
 constexpr double kNormSlack = 1 + 1e-4;
-// Edits that one test rules out together.
+// Edits that one test rules out together; partial sums of an inner product.
 constexpr int64_t kLanes = 64;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
 constexpr int64_t kMaxRotated = 64;
@@ -95,16 +97,16 @@ Quantized Quantize(const at::Tensor& rows) {
   return result;
 }
 
-// In float32, sixteen partial sums.
+// In float32. Many partial sums: additions that do not wait for each other.
 AMEND_FOR_EACH_CPU float Dot(const float* a, const float* b, int64_t n) {
-  float sums[16] = {};
+  float sums[kLanes] = {};
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int lane = 0; lane < 16; ++lane) sums[lane] += a[i + lane] * b[i + lane];
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[i + lane] * b[i + lane];
   }
-  for (; i < n; ++i) sums[i % 16] += a[i] * b[i];
-  for (int width = 8; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+  for (int64_t lane = 0; i < n; ++i, ++lane) sums[lane] += a[i] * b[i];
+  for (int64_t width = kLanes / 2; width > 0; width /= 2) {
+    for (int64_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
   }
   return sums[0];
 }
@@ -153,70 +155,70 @@ AMEND_FOR_EACH_CPU void Screen(const Columns& columns, const ScreenedToken& toke
   }
 }
 
-// What the screen leaves open, by edit: the tokens of edit b are [starts_b, starts_b+1) of
-// `tokens`. So each row of V is read once, however many tokens it may fire at.
-struct OpenPairs {
-  std::vector<int64_t> starts;  // [r + 1]
-  std::vector<int32_t> tokens;
+// The tokens of one call.
+struct ScreenedInput {
+  explicit ScreenedInput(const at::Tensor& rows)
+      : rows(rows), quantized(Quantize(Rotate(rows))), norms(RowNorms(rows)) {}
+
+  at::Tensor rows;  // [T, d_in], float32, contiguous
+  Quantized quantized;
+  at::Tensor norms;  // [T]
 };
 
-// `open`: the edits of each token.
-OpenPairs ByEdit(const std::vector<std::vector<int32_t>>& open, int64_t edits) {
-  OpenPairs pairs;
-  pairs.starts.assign(static_cast<size_t>(edits) + 1, 0);
-  for (const std::vector<int32_t>& some : open) {
-    for (const int32_t b : some) ++pairs.starts[b + 1];
+// An edit that the screen leaves open at a token.
+struct OpenPair {
+  int32_t edit = 0;  // of the block
+  int32_t token = 0;
+};
+
+// What the screen leaves open in a block of edits, by edit, then token: so each row of V is read
+// once, however many tokens it may fire at.
+std::vector<OpenPair> FindOpen(const FactorScreen& screen, const at::Tensor& threshold,
+                               const at::Tensor& slope, const ScreenedInput& input) {
+  const int64_t edits = screen.codes.size(0);
+  const int64_t tokens = input.rows.size(0);
+  const Columns columns{threshold.const_data_ptr<float>(), screen.scale.const_data_ptr<float>(),
+                        slope.const_data_ptr<float>(), screen.norm.const_data_ptr<float>(), edits};
+  const float* scale = input.quantized.scale.const_data_ptr<float>();
+  const float* norm = input.norms.const_data_ptr<float>();
+  const float* error = input.quantized.error.const_data_ptr<float>();
+  std::vector<OpenPair> open;
+  std::vector<int32_t> of_token;
+  at::Tensor products = at::empty({std::min(tokens, kTokensAtOnce), edits}, at::kInt);
+  for (int64_t begin = 0; begin < tokens; begin += kTokensAtOnce) {
+    const int64_t count = std::min(kTokensAtOnce, tokens - begin);
+    if (count < products.size(0)) products = products.narrow(0, 0, count);
+    at::_int_mm_out(products, input.quantized.codes.narrow(0, begin, count), screen.codes.t());
+    const int32_t* product = products.const_data_ptr<int32_t>();
+    for (int64_t t = begin; t < begin + count; ++t, product += edits) {
+      of_token.clear();
+      Screen(columns, {product, scale[t], norm[t], error[t]}, &of_token);
+      for (const int32_t b : of_token) open.push_back({b, static_cast<int32_t>(t)});
+    }
   }
-  std::partial_sum(pairs.starts.begin(), pairs.starts.end(), pairs.starts.begin());
-  pairs.tokens.resize(static_cast<size_t>(pairs.starts.back()));
-  std::vector<int64_t> next(pairs.starts.begin(), pairs.starts.end() - 1);
-  for (size_t t = 0; t < open.size(); ++t) {
-    for (const int32_t b : open[t]) pairs.tokens[next[b]++] = static_cast<int32_t>(t);
-  }
-  return pairs;
+  std::stable_sort(open.begin(), open.end(),
+                   [](const OpenPair& a, const OpenPair& b) { return a.edit < b.edit; });
+  return open;
 }
 
-// The exact rule for the edits that the screen leaves open at the tokens of one block.
-void FindInBlock(const StackedFactors& factors, const FactorScreen& screen, const at::Tensor& slope,
-                 const at::Tensor& input, int64_t first_token, std::vector<FiredEdit>* fired) {
-  const int64_t tokens = input.size(0);
-  const int64_t d_in = input.size(1);
-  const Quantized quantized = Quantize(Rotate(input));
-  const at::Tensor coarse = at::_int_mm(quantized.codes, screen.codes.t()).contiguous();
-  const at::Tensor norms = RowNorms(input);
-  const float* x = input.const_data_ptr<float>();
+// The exact rule for what the screen leaves open among edits [begin, end). By edit, then token.
+std::vector<FiredEdit> FindInBlock(const StackedFactors& factors, const FactorScreen& screen,
+                                   const at::Tensor& slope, const ScreenedInput& input,
+                                   int64_t begin, int64_t end) {
+  const int64_t count = end - begin;
+  const int64_t d_in = input.rows.size(1);
+  const float* x = input.rows.const_data_ptr<float>();
   const float* v = factors.v.const_data_ptr<float>();
-  const int64_t edits = factors.v.size(0);
-  const Columns columns{factors.threshold.const_data_ptr<float>(),
-                        screen.scale.const_data_ptr<float>(), slope.const_data_ptr<float>(),
-                        screen.norm.const_data_ptr<float>(), edits};
-  const int32_t* product = coarse.const_data_ptr<int32_t>();
-  const float* scale = quantized.scale.const_data_ptr<float>();
-  const float* norm = norms.const_data_ptr<float>();
-  const float* error = quantized.error.const_data_ptr<float>();
-  std::vector<std::vector<int32_t>> open(static_cast<size_t>(tokens));
-  ParallelFor(0, tokens, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t)
-      Screen(columns, {product + t * edits, scale[t], norm[t], error[t]}, &open[t]);
-  });
-  const OpenPairs pairs = ByEdit(open, edits);
-  std::vector<float> activations(pairs.tokens.size());
-  ParallelFor(0, edits, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      for (int64_t i = pairs.starts[b]; i < pairs.starts[b + 1]; ++i)
-        activations[i] = Dot(x + pairs.tokens[i] * d_in, v + b * d_in, d_in);
-    }
-  });
-  std::vector<std::vector<FiredEdit>> found(static_cast<size_t>(tokens));
-  for (int64_t b = 0; b < edits; ++b) {
-    for (int64_t i = pairs.starts[b]; i < pairs.starts[b + 1]; ++i) {
-      const int64_t t = pairs.tokens[i];
-      if (activations[i] >= columns.threshold[b])
-        found[t].push_back({first_token + t, b, activations[i]});
-    }
+  const float* threshold = factors.threshold.const_data_ptr<float>();
+  std::vector<FiredEdit> fired;
+  for (const auto& [edit, token] :
+       FindOpen(screen.Rows(begin, count), factors.threshold.narrow(0, begin, count),
+                slope.narrow(0, begin, count), input)) {
+    const int64_t b = begin + edit;
+    const float activation = Dot(x + token * d_in, v + b * d_in, d_in);
+    if (activation >= threshold[b]) fired.push_back({token, b, activation});
   }
-  for (const std::vector<FiredEdit>& some : found)
-    fired->insert(fired->end(), some.begin(), some.end());
+  return fired;
 }
 
 std::vector<FiredEdit> FindPlainly(const StackedFactors& factors, const at::Tensor& input) {
@@ -256,12 +258,24 @@ std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScre
   const double sums =
       static_cast<double>(x.size(1) + 2 * 8 * kMaxRotated + 64) * kUnitRoundoff * kNormSlack;
   const at::Tensor slope = screen->error * (1 + sums) + screen->norm * sums;
-  const int64_t block = std::max<int64_t>(1, kCoarseBytes / (4 * factors.v.size(0)));
+  const ScreenedInput screened(x);
+  const int64_t edits = factors.v.size(0);
+  const int64_t blocks = (edits + kEditsAtOnce - 1) / kEditsAtOnce;
+  std::vector<std::vector<FiredEdit>> found(static_cast<size_t>(blocks));
+  ParallelFor(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad_here;
+    for (int64_t i = begin; i < end; ++i) {
+      found[static_cast<size_t>(i)] =
+          FindInBlock(factors, *screen, slope, screened, i * kEditsAtOnce,
+                      std::min((i + 1) * kEditsAtOnce, edits));
+    }
+  });
   std::vector<FiredEdit> fired;
-  for (int64_t begin = 0; begin < x.size(0); begin += block) {
-    const int64_t tokens = std::min(block, x.size(0) - begin);
-    FindInBlock(factors, *screen, slope, x.narrow(0, begin, tokens), begin, &fired);
-  }
+  for (const std::vector<FiredEdit>& some : found)
+    fired.insert(fired.end(), some.begin(), some.end());
+  // Within a token they are in the order of their rows already.
+  std::stable_sort(fired.begin(), fired.end(),
+                   [](const FiredEdit& a, const FiredEdit& b) { return a.token < b.token; });
   return fired;
 }
 

@@ -122,7 +122,7 @@ TEST_P(ScopedFactorsTest, HeavyTailsAreDecidedExactly) {
 INSTANTIATE_TEST_SUITE_P(Seeds, ScopedFactorsTest, testing::Range(0, 20));
 
 TEST(ScopedFactorsBlockTest, ManyTokensAreFoundBlockByBlock) {
-  // 4 * 6000 bytes a token: more than one block.
+  // Several blocks of edits, and of tokens.
   const StackedFactors factors = MakeFactors(6000, 16, 1);
   const at::Tensor input = RandomTensor({3000, 16}, 2);
   const FactorScreen screen = FactorScreen::Of(factors.v);
@@ -131,6 +131,17 @@ TEST(ScopedFactorsBlockTest, ManyTokensAreFoundBlockByBlock) {
   ASSERT_GT(plain.size(), 1000u);
   EXPECT_NEAR(static_cast<double>(screened.size()), static_cast<double>(plain.size()), 20);
   EXPECT_GT(screened.rbegin()->first.first, 2900);
+}
+
+TEST(ScopedFactorsBlockTest, SeveralBlocksComeByTokenThenByRow) {
+  const StackedFactors factors = MakeFactors(2100, 64, 8401);
+  const FactorScreen screen = FactorScreen::Of(factors.v);
+  const std::vector<FiredEdit> fired = FindFired(factors, &screen, RandomTensor({600, 64}, 8402));
+  ASSERT_GT(fired.size(), 600u);
+  for (size_t i = 1; i < fired.size(); ++i) {
+    ASSERT_LT(std::make_pair(fired[i - 1].token, fired[i - 1].row),
+              std::make_pair(fired[i].token, fired[i].row));
+  }
 }
 
 TEST(ScopedFactorsBoundTest, TheScreenErrorIsNeverBelowTheTrueOne) {
