@@ -42,6 +42,7 @@
 #include "server/serving_model.h"
 #include "server/solver_cache.h"
 #include "server/task_executor.h"
+#include "server/unreadable_request.h"
 #include "server/version.h"
 #include "storage/rocksdb_revision_store.h"
 
@@ -369,6 +370,7 @@ absl::Status Server::Parts::StartGrpc() {
   builder.RegisterService(generation_service.get());
   builder.RegisterService(admin_service.get());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MakeUnreadableRequestFactory());
   interceptors.push_back(MakeRpcMetricsFactory(&metrics));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   grpc_server = builder.BuildAndStart();
