@@ -30,7 +30,7 @@ _READY = re.compile(r"amendd ready: grpc (\S+:\d+), http (\S+:\d+)")
 
 
 class Amendd:
-    """One run of the server. Use start() and one of stop(), kill()."""
+    """One run of the server. Use start(), or spawn() and wait_ready(), and one of stop(), kill()."""
 
     def __init__(self, data, model=DEMO_MODEL, address="127.0.0.1:0", flags=()):
         self.command = [AMENDD, "--model", model, "--data", data, "--listen", address]
@@ -38,7 +38,14 @@ class Amendd:
         self.log = tempfile.TemporaryFile(mode="w+")
 
     def start(self):
+        self.spawn()
+        return self.wait_ready()
+
+    def spawn(self):
+        """Starts the process and returns at once."""
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+
+    def wait_ready(self):
         self.ready_line = _read_line(self.process.stdout, PATIENCE)
         match = _READY.match(self.ready_line)
         if match is None:
@@ -47,6 +54,10 @@ class Amendd:
             raise AssertionError(f"no ready line but {self.ready_line!r}: {self.errors()}")
         self.address, self.http = match.groups()
         return self
+
+    def first_live(self):
+        """The live revision as the ready line has it: before anything that the start left to solve."""
+        return int(self.ready_line.rpartition(" ")[2])
 
     def errors(self):
         self.log.seek(0)
@@ -164,10 +175,10 @@ class ServerTest(unittest.TestCase):
 
     def start_as_is(self, data, **kwargs):
         server = Amendd(self.path(data), **kwargs).start()
-        self.addCleanup(_end_quietly, server)
+        self.addCleanup(end_quietly, server)
         return server
 
 
-def _end_quietly(server):
+def end_quietly(server):
     if server.process.poll() is None:
         server.kill()
