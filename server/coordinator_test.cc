@@ -79,7 +79,7 @@ TEST_F(CoordinatorTest, RevisionVerdictLedgerLabelAndAuditAreOneCommit) {
   EXPECT_EQ(entry.state, BatchState::kLive);
   AMEND_ASSERT_OK_AND_ASSIGN(const LabelRecord live, h_.store.GetLabel("live"));
   EXPECT_EQ(live.revision, Revision(1));
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(10));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(INT64_MAX, 10));
   ASSERT_EQ(audit.size(), 1u);
   EXPECT_EQ(audit[0].verb, "promote");
 }

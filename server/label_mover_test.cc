@@ -60,7 +60,7 @@ TEST_F(LabelMoverTest, PromoteMovesStoreAndServingAndWritesTheAuditTrail) {
   EXPECT_EQ(moved.label.revision, Revision(3));
   EXPECT_EQ(moved.label.generation, store_.GetLabel("live")->generation);
   EXPECT_EQ(At("live"), Revision(3));
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store_.ListAudit(1));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store_.ListAudit(INT64_MAX, 1));
   EXPECT_EQ(audit[0].verb, "promote");
   EXPECT_EQ(audit[0].actor, "me");
   EXPECT_EQ(audit[0].to, Revision(3));

@@ -149,7 +149,7 @@ TEST_F(RevisionServiceTest, RollbackGoesBackAndKeepsTheReason) {
   EXPECT_EQ(rolled_back_.previous_revision(), 2);
   EXPECT_EQ(rolled_back_.label().revision(), 0);
   EXPECT_EQ(s_.Live(), kBaseRevision);
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, s_.store.ListAudit(1));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, s_.store.ListAudit(INT64_MAX, 1));
   EXPECT_EQ(audit[0].verb, "rollback");
   EXPECT_EQ(audit[0].reason, "because");
   EXPECT_NE(audit[0].actor, "");

@@ -295,6 +295,9 @@ std::string EncodeRevision(const ValueAddress& address, const StoredRevision& re
     added->set_update_norm_ratio(norm.update_norm_ratio);
   }
   message.set_create_time_us(record.create_time_us);
+  message.set_pinned(record.marks.pinned);
+  message.set_delete_time_us(record.marks.delete_time_us);
+  message.set_purge_time_us(record.marks.purge_time_us);
   message.set_has_factors(revision.has_factors);
   for (const BlobReference& blob : revision.blobs) {
     pb::BlobReference* added = message.add_blobs();
@@ -331,6 +334,7 @@ absl::StatusOr<StoredRevision> DecodeRevision(const ValueAddress& address,
     record.norms.push_back({LayerIndex(norm.layer()), norm.update_norm_ratio()});
   }
   record.create_time_us = message.create_time_us();
+  record.marks = {message.pinned(), message.delete_time_us(), message.purge_time_us()};
   revision.has_factors = message.has_factors();
   for (const pb::BlobReference& blob : message.blobs()) {
     if (blob.part() == 0 || !pb::FactorPart_IsValid(blob.part())) {
@@ -379,6 +383,7 @@ absl::StatusOr<AuditRecord> DecodeAudit(const ValueAddress& address, absl::strin
   record.to = Revision(message.to());
   record.reason = message.reason();
   record.time_us = message.time_us();
+  AMEND_ASSIGN_OR_RETURN(record.sequence, DecodeNumberKey(address.key));
   return record;
 }
 

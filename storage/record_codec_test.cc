@@ -89,7 +89,9 @@ TEST_F(RecordCodec, GivesBackLabelsAuditRecordsAndCounters) {
                              DecodeLabel(label_address, EncodeLabel(label_address, label)));
   EXPECT_TRUE(label_decoded == label);
   const ValueAddress audit_address{"audit", revision_key_};
-  const AuditRecord audit = random_.Audit();
+  AuditRecord audit = random_.Audit();
+  // Of the key.
+  audit.sequence = 12;
   AMEND_ASSERT_OK_AND_ASSIGN(const auto audit_decoded,
                              DecodeAudit(audit_address, EncodeAudit(audit_address, audit)));
   EXPECT_TRUE(audit_decoded == audit);

@@ -60,10 +60,15 @@ bool operator==(const LayerNorm& a, const LayerNorm& b) {
   return a.layer == b.layer && a.update_norm_ratio == b.update_norm_ratio;
 }
 
+bool operator==(const RevisionMarks& a, const RevisionMarks& b) {
+  return a.pinned == b.pinned && a.delete_time_us == b.delete_time_us &&
+         a.purge_time_us == b.purge_time_us;
+}
+
 bool operator==(const RevisionRecord& a, const RevisionRecord& b) {
   const auto fields = [](const RevisionRecord& x) {
     return std::tie(x.revision, x.parent, x.state, x.batch, x.edit_count, x.line_edit_count, x.gate,
-                    x.norms, x.create_time_us, x.withdrawn);
+                    x.norms, x.create_time_us, x.withdrawn, x.marks);
   };
   return fields(a) == fields(b);
 }
@@ -74,7 +79,7 @@ bool operator==(const LabelRecord& a, const LabelRecord& b) {
 
 bool operator==(const AuditRecord& a, const AuditRecord& b) {
   const auto fields = [](const AuditRecord& x) {
-    return std::tie(x.actor, x.verb, x.label, x.from, x.to, x.reason, x.time_us);
+    return std::tie(x.actor, x.verb, x.label, x.from, x.to, x.reason, x.time_us, x.sequence);
   };
   return fields(a) == fields(b);
 }

@@ -114,6 +114,16 @@ struct LedgerEntry {
   int64_t finish_time_us = 0;
 };
 
+// What may change about a revision once it is there. It never changes what the gate said.
+struct RevisionMarks {
+  // It stays, whatever the retention policy says, and cannot be deleted.
+  bool pinned = false;
+  // Since when it does not serve, though it could again; 0 when it is not deleted.
+  int64_t delete_time_us = 0;
+  // When its factors were removed for good; 0 when they are there.
+  int64_t purge_time_us = 0;
+};
+
 struct RevisionRecord {
   Revision revision;
   Revision parent;
@@ -128,6 +138,7 @@ struct RevisionRecord {
   // Edits of the parent's line that this revision leaves out, ascending. One that withdraws has
   // neither a batch nor factors of its own.
   std::vector<EditId> withdrawn;
+  RevisionMarks marks;
 
   bool withdraws() const { return !withdrawn.empty(); }
 };
@@ -135,8 +146,8 @@ struct RevisionRecord {
 struct LabelRecord {
   std::string name;
   Revision revision;
-  // Grows by one with every move; 0 when the store is new, and for a label that does not exist yet.
-  // The API's etag.
+  // Grows by one with every move; 0 when the store is new, and for a label that does not exist. A
+  // label that is made after others were deleted begins above all of theirs. The API's etag.
   int64_t generation = 0;
 };
 
@@ -145,6 +156,18 @@ struct LabelMove {
   std::string name;
   Revision to;
   std::optional<int64_t> expected_generation;
+};
+
+// Deletes a label, if its generation is still `expected_generation` where that is given.
+struct LabelDeletion {
+  std::string name;
+  std::optional<int64_t> expected_generation;
+};
+
+// Gives a revision new marks. A purge_time_us removes its factors.
+struct MarkChange {
+  Revision revision;
+  RevisionMarks marks;
 };
 
 // One line of the audit trail; append only.
@@ -157,6 +180,8 @@ struct AuditRecord {
   Revision to;
   std::string reason;
   int64_t time_us = 0;
+  // Its place in the trail, from 1; set by the store.
+  int64_t sequence = 0;
 };
 
 // Everything that one step makes true, all at once.
@@ -170,6 +195,10 @@ struct StoreStep {
   // is never entered again.
   std::optional<LedgerEntry> ledger;
   std::optional<LabelMove> label;
+  // In a step without a label's move.
+  std::optional<LabelDeletion> label_deletion;
+  // In a step without a new revision and without a label's move.
+  std::optional<MarkChange> marks;
   std::optional<AuditRecord> audit;
 };
 
@@ -182,6 +211,7 @@ bool operator==(const LedgerEntry& a, const LedgerEntry& b);
 bool operator==(const LayerFactors& a, const LayerFactors& b);
 bool operator==(const RevisionFactors& a, const RevisionFactors& b);
 bool operator==(const LayerNorm& a, const LayerNorm& b);
+bool operator==(const RevisionMarks& a, const RevisionMarks& b);
 bool operator==(const RevisionRecord& a, const RevisionRecord& b);
 bool operator==(const LabelRecord& a, const LabelRecord& b);
 bool operator==(const AuditRecord& a, const AuditRecord& b);

@@ -1,6 +1,7 @@
 #ifndef AMEND_STORAGE_REVISION_STORE_H_
 #define AMEND_STORAGE_REVISION_STORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ inline constexpr absl::string_view kLiveLabel = "live";
 //  (DATA_LOSS names key, expected and found).
 //  4. Revisions 1 .. LatestRevision() exist without gaps; revision 0 (the unedited model) is
 //  implied and has no record.
+//  5. Labels stand on revision 0 or on validated revisions that are not deleted; no revision is
+//  added on top of a purged one.
 class RevisionStore {
  public:
   virtual ~RevisionStore() = default;
@@ -59,7 +62,8 @@ class RevisionStore {
   // Up to `limit` records, newest first, all below `before`.
   virtual absl::StatusOr<std::vector<RevisionRecord>> ListRevisions(Revision before,
                                                                     int limit) const = 0;
-  // NOT_FOUND for a revision without factors; DATA_LOSS for a blob whose digest is wrong.
+  // NOT_FOUND for a revision without factors (rejected or purged); DATA_LOSS for a blob whose
+  // digest is wrong.
   virtual absl::StatusOr<RevisionFactors> ReadFactors(Revision revision) const = 0;
 
   // NOT_FOUND, naming the label.
@@ -68,11 +72,16 @@ class RevisionStore {
 
   // The commit point: one synced write. ABORTED, naming both generations, when the label moved
   // meanwhile; INVALID_ARGUMENT or NOT_FOUND for a step that does not fit (revision number, unknown
-  // ledger entry, label to a revision that is not validated). Nothing is changed then.
+  // ledger entry, label to a revision that is not validated or is deleted, marks that the revision
+  // cannot have). Nothing is changed then.
   virtual absl::Status Commit(const StoreStep& step) = 0;
 
-  // The audit trail, newest first, at most `limit`.
-  virtual absl::StatusOr<std::vector<AuditRecord>> ListAudit(int limit) const = 0;
+  // The audit trail, newest first: at most `limit` records, all with a sequence below `before`.
+  virtual absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const = 0;
+
+  // Gives the disk space of purged factors back, where that is worth the writing. May take long,
+  // and stops early, with CANCELLED, once `*cancelled` is true; other calls go on meanwhile.
+  virtual absl::Status ReclaimSpace(std::atomic<bool>* cancelled) = 0;
 };
 
 }  // namespace amend

@@ -131,7 +131,7 @@ void ExpectWholeSteps(const RevisionStore& store, const Acknowledged& acknowledg
   AMEND_ASSERT_OK_AND_ASSIGN(const auto label, store.GetLabel("live"));
   EXPECT_EQ(label.revision, Revision(latest));
   EXPECT_EQ(label.generation, latest);
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store.ListAudit(1 << 20));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store.ListAudit(INT64_MAX, 1 << 20));
   EXPECT_EQ(static_cast<int64_t>(audit.size()), latest);
   AMEND_ASSERT_OK_AND_ASSIGN(const auto pending, store.PendingBatches());
   EXPECT_EQ(static_cast<int64_t>(pending.size()), batches - latest);

@@ -28,8 +28,11 @@ namespace {
 constexpr absl::string_view kFormatKey = "format_version";
 constexpr absl::string_view kIdentityKey = "identity";
 constexpr absl::string_view kSequenceKey = "last_sequence";
+constexpr absl::string_view kLabelFloorKey = "label_floor";
 
 constexpr uint64_t kMinBlobBytes = 16 << 10;
+// Blob files of so many bytes are written anew for any garbage, larger ones for half of it.
+constexpr uint64_t kSmallBlobBytes = 64 << 20;
 // What a start reads back from the log at most, roughly.
 constexpr uint64_t kMaxWalBytes = 64 << 20;
 constexpr size_t kBlockCacheBytes = 16 << 20;
@@ -118,6 +121,7 @@ struct RocksDbRevisionStore::Plan {
   rocksdb::WriteBatch batch;
   // Of the batch that is no longer pending; 0 for none.
   int64_t finished_sequence = 0;
+  int64_t label_floor = 0;
 };
 
 absl::string_view RocksDbRevisionStore::NameOf(ColumnFamily family) {
@@ -214,6 +218,10 @@ absl::Status RocksDbRevisionStore::LoadState() {
   AMEND_ASSIGN_OR_RETURN(const auto sequence, Get(kMeta, kSequenceKey));
   if (sequence.has_value()) {
     AMEND_ASSIGN_OR_RETURN(last_sequence_, DecodeCounter({NameOf(kMeta), kSequenceKey}, *sequence));
+  }
+  AMEND_ASSIGN_OR_RETURN(const auto floor, Get(kMeta, kLabelFloorKey));
+  if (floor.has_value()) {
+    AMEND_ASSIGN_OR_RETURN(label_floor_, DecodeCounter({NameOf(kMeta), kLabelFloorKey}, *floor));
   }
   AMEND_ASSIGN_OR_RETURN(const int64_t latest, LastNumber(kRevisions));
   latest_ = Revision(latest);
@@ -564,9 +572,80 @@ void RocksDbRevisionStore::PlanRevision(const StoreStep& step, rocksdb::WriteBat
   Put(kRevisions, key, EncodeRevision({NameOf(kRevisions), key}, stored), batch);
 }
 
-absl::Status RocksDbRevisionStore::PlanStep(const StoreStep& step, Plan* plan) const {
+absl::StatusOr<StepFacts> RocksDbRevisionStore::FactsFor(const StoreStep& step) const {
   StepFacts facts;
   facts.latest = LatestRevision();
+  if (step.revision) {
+    AMEND_ASSIGN_OR_RETURN(const auto parent, FindRevision(step.revision->parent));
+    facts.parent_purged = parent.has_value() && parent->record.marks.purge_time_us != 0;
+  }
+  if (step.label) {
+    AMEND_ASSIGN_OR_RETURN(const auto label, FindLabel(step.label->name));
+    if (label.has_value()) facts.label_generation = label->generation;
+    AMEND_ASSIGN_OR_RETURN(const auto target, FindRevision(step.label->to));
+    if (target.has_value()) {
+      facts.label_target_state = target->record.state;
+      facts.label_target_deleted = target->record.marks.delete_time_us != 0;
+    }
+  }
+  if (step.label_deletion) {
+    AMEND_ASSIGN_OR_RETURN(const auto label, FindLabel(step.label_deletion->name));
+    if (label.has_value()) facts.deleted_label_generation = label->generation;
+  }
+  if (step.marks) {
+    AMEND_ASSIGN_OR_RETURN(const auto marked, FindRevision(step.marks->revision));
+    if (marked.has_value()) {
+      facts.marked_state = marked->record.state;
+      facts.marks = marked->record.marks;
+    }
+    AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, ListLabels());
+    for (const LabelRecord& label : labels) {
+      if (label.revision == step.marks->revision) facts.label_on_marked = label.name;
+    }
+  }
+  return facts;
+}
+
+absl::Status RocksDbRevisionStore::PlanLabels(const StoreStep& step, Plan* plan) const {
+  plan->label_floor = label_floor_;
+  if (step.label) {
+    AMEND_ASSIGN_OR_RETURN(const auto before, FindLabel(step.label->name));
+    std::optional<int64_t> generation;
+    if (before.has_value()) generation = before->generation;
+    const LabelRecord label{step.label->name, step.label->to,
+                            NextGeneration(generation, label_floor_)};
+    Put(kLabels, label.name, EncodeLabel({NameOf(kLabels), label.name}, label), &plan->batch);
+  }
+  if (step.label_deletion) {
+    const std::string& name = step.label_deletion->name;
+    AMEND_ASSIGN_OR_RETURN(const LabelRecord label, GetLabel(name));
+    plan->batch.Delete(handles_[kLabels], name);
+    plan->label_floor = std::max(label_floor_, label.generation);
+    Put(kMeta, kLabelFloorKey, EncodeCounter({NameOf(kMeta), kLabelFloorKey}, plan->label_floor),
+        &plan->batch);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbRevisionStore::PlanMarks(const MarkChange& change,
+                                             rocksdb::WriteBatch* batch) const {
+  AMEND_ASSIGN_OR_RETURN(auto stored, FindRevision(change.revision));
+  if (!stored.has_value()) return RevisionNotFound(change.revision, LatestRevision());
+  stored->record.marks = change.marks;
+  if (change.marks.purge_time_us != 0) {
+    for (const BlobReference& blob : stored->blobs) {
+      batch->Delete(handles_[kFactors], EncodeFactorKey({change.revision, blob.layer, blob.part}));
+    }
+    stored->has_factors = false;
+    stored->blobs.clear();
+  }
+  const std::string key = EncodeNumberKey(change.revision.value());
+  Put(kRevisions, key, EncodeRevision({NameOf(kRevisions), key}, *stored), batch);
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbRevisionStore::PlanStep(const StoreStep& step, Plan* plan) const {
+  AMEND_ASSIGN_OR_RETURN(StepFacts facts, FactsFor(step));
   int64_t sequence = 0;
   if (step.ledger && step.ledger->key.offset >= 0) {
     AMEND_ASSIGN_OR_RETURN(const auto stored, FindLedger(step.ledger->key));
@@ -575,22 +654,14 @@ absl::Status RocksDbRevisionStore::PlanStep(const StoreStep& step, Plan* plan) c
       sequence = stored->sequence;
     }
   }
-  if (step.label) {
-    AMEND_ASSIGN_OR_RETURN(const auto label, FindLabel(step.label->name));
-    if (label.has_value()) facts.label_generation = label->generation;
-    AMEND_ASSIGN_OR_RETURN(const auto target, FindRevision(step.label->to));
-    if (target.has_value()) facts.label_target_state = target->record.state;
-  }
   AMEND_RETURN_IF_ERROR(CheckStep(step, facts));
   if (step.revision) PlanRevision(step, &plan->batch);
   if (step.ledger) {
     PlanLedger(*step.ledger, sequence, &plan->batch);
     if (IsTerminal(step.ledger->state)) plan->finished_sequence = sequence;
   }
-  if (step.label) {
-    const LabelRecord label{step.label->name, step.label->to, facts.label_generation + 1};
-    Put(kLabels, label.name, EncodeLabel({NameOf(kLabels), label.name}, label), &plan->batch);
-  }
+  AMEND_RETURN_IF_ERROR(PlanLabels(step, plan));
+  if (step.marks) AMEND_RETURN_IF_ERROR(PlanMarks(*step.marks, &plan->batch));
   if (step.audit) {
     const std::string key = EncodeNumberKey(last_audit_ + 1);
     Put(kAudit, key, EncodeAudit({NameOf(kAudit), key}, *step.audit), &plan->batch);
@@ -604,16 +675,19 @@ absl::Status RocksDbRevisionStore::Commit(const StoreStep& step) {
   AMEND_RETURN_IF_ERROR(PlanStep(step, &plan));
   AMEND_RETURN_IF_ERROR(Write("write a step", &plan.batch));
   if (step.audit) ++last_audit_;
+  label_floor_ = plan.label_floor;
   absl::MutexLock lock(&mu_);
   if (step.revision) latest_ = step.revision->revision;
   if (plan.finished_sequence != 0) pending_.erase(plan.finished_sequence);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int limit) const {
+absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int64_t before,
+                                                                         int limit) const {
   std::vector<AuditRecord> records;
+  if (before <= 1) return records;
   const auto iterator = NewIterator(kAudit);
-  iterator->SeekToLast();
+  iterator->SeekForPrev(EncodeNumberKey(before - 1));
   for (; iterator->Valid() && static_cast<int>(records.size()) < limit; iterator->Prev()) {
     const ValueAddress address{NameOf(kAudit), ToView(iterator->key())};
     AMEND_ASSIGN_OR_RETURN(auto record, DecodeAudit(address, ToView(iterator->value())));
@@ -621,6 +695,33 @@ absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int lim
   }
   AMEND_RETURN_IF_ERROR(IteratorStatus(*iterator, kAudit));
   return records;
+}
+
+absl::Status RocksDbRevisionStore::ReclaimSpace(std::atomic<bool>* cancelled) {
+  const std::string doing = absl::StrCat("reclaim space of store ", options_.path);
+  rocksdb::CompactRangeOptions compaction;
+  compaction.canceled = cancelled;
+  compaction.exclusive_manual_compaction = false;
+  // Drops the keys, with values that lie beside them and blob files of which nothing is left.
+  compaction.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+  const auto compact = [&] {
+    const rocksdb::Status status =
+        db_->CompactRange(compaction, handles_[kFactors], nullptr, nullptr);
+    if (cancelled->load()) return absl::CancelledError(absl::StrCat(doing, ": told to stop"));
+    return TranslateStatus(status, doing);
+  };
+  AMEND_RETURN_IF_ERROR(compact());
+  uint64_t total = 0;
+  uint64_t garbage = 0;
+  db_->GetIntProperty(handles_[kFactors], rocksdb::DB::Properties::kLiveBlobFileSize, &total);
+  db_->GetIntProperty(handles_[kFactors], rocksdb::DB::Properties::kLiveBlobFileGarbageSize,
+                      &garbage);
+  // Writing blob files anew costs as much as what is still needed of them.
+  if (garbage == 0 || (total > kSmallBlobBytes && garbage < total / 2)) return absl::OkStatus();
+  compaction.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  compaction.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
+  compaction.blob_garbage_collection_age_cutoff = 1.0;
+  return compact();
 }
 
 }  // namespace amend

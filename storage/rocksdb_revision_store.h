@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "storage/record_codec.h"
 #include "storage/revision_store.h"
+#include "storage/step_rules.h"
 
 namespace rocksdb {
 class ColumnFamilyHandle;
@@ -79,7 +80,8 @@ class RocksDbRevisionStore : public RevisionStore {
   absl::StatusOr<LabelRecord> GetLabel(absl::string_view name) const override;
   absl::StatusOr<std::vector<LabelRecord>> ListLabels() const override;
   absl::Status Commit(const StoreStep& step) override;
-  absl::StatusOr<std::vector<AuditRecord>> ListAudit(int limit) const override;
+  absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const override;
+  absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
 
  private:
   enum ColumnFamily { kMeta, kRevisions, kFactors, kLedger, kPending, kLabels, kAudit, kCount };
@@ -114,7 +116,12 @@ class RocksDbRevisionStore : public RevisionStore {
 
   absl::Status PlanStep(const StoreStep& step, Plan* plan) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
+  // What CheckStep wants to know.
+  absl::StatusOr<StepFacts> FactsFor(const StoreStep& step) const;
   void PlanRevision(const StoreStep& step, rocksdb::WriteBatch* batch) const;
+  absl::Status PlanLabels(const StoreStep& step, Plan* plan) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
+  absl::Status PlanMarks(const MarkChange& change, rocksdb::WriteBatch* batch) const;
   void PlanLedger(const LedgerEntry& entry, int64_t sequence, rocksdb::WriteBatch* batch) const;
 
   const Options options_;
@@ -126,6 +133,8 @@ class RocksDbRevisionStore : public RevisionStore {
   mutable absl::Mutex write_mu_ ABSL_ACQUIRED_BEFORE(mu_);
   int64_t last_sequence_ ABSL_GUARDED_BY(write_mu_) = 0;
   int64_t last_audit_ ABSL_GUARDED_BY(write_mu_) = 0;
+  // The highest generation of a deleted label.
+  int64_t label_floor_ ABSL_GUARDED_BY(write_mu_) = 0;
   absl::Status last_write_ ABSL_GUARDED_BY(write_mu_);
 
   mutable absl::Mutex mu_;

@@ -225,7 +225,7 @@ TEST_F(RocksDbRevisionStoreTest, AWriteThatWasCutShortIsNotThereAndTheStoreOpens
   ASSERT_NE(store, nullptr);
   EXPECT_EQ(store->LatestRevision(), Revision(2));
   EXPECT_EQ(store->GetLabel("live")->revision, Revision(2));
-  EXPECT_EQ(store->ListAudit(10)->size(), 2u);
+  EXPECT_EQ(store->ListAudit(INT64_MAX, 10)->size(), 2u);
 }
 
 TEST_F(RocksDbRevisionStoreTest, OpeningDoesNotWriteTheHistoryAgain) {
@@ -410,6 +410,50 @@ TEST_F(FullDiskTest, WritingGoesOnOnceThereIsSpaceAgain) {
   EXPECT_THAT(store->ReadFactors(Revision(2)), IsOk());
 }
 
+// ---- Purged factors ----------------------------------------------------------------------------
+
+uintmax_t BlobBytes(const std::string& path) {
+  uintmax_t bytes = 0;
+  for (const std::string& file : FilesOf(path, ".blob")) bytes += fs::file_size(file);
+  return bytes;
+}
+
+TEST_F(RocksDbRevisionStoreTest, TheSpaceOfPurgedFactorsIsGivenBackToTheDisk) {
+  auto store = OpenStore(path_);
+  for (int64_t i = 1; i <= 4; ++i) ASSERT_THAT(store->Commit(LargeRevision(i)), IsOk());
+  StoreStep back;
+  back.label = LabelMove{"live", Revision(1), std::nullopt};
+  ASSERT_THAT(store->Commit(back), IsOk());
+  store.reset();
+  FlushStore(path_);
+  const uintmax_t before = BlobBytes(path_);
+  store = OpenStore(path_);
+  for (const int64_t revision : {4, 3, 2}) {
+    StoreStep step;
+    step.marks = MarkChange{Revision(revision), {false, 7, 0}};
+    ASSERT_THAT(store->Commit(step), IsOk());
+    step.marks->marks.purge_time_us = 9;
+    ASSERT_THAT(store->Commit(step), IsOk());
+  }
+  EXPECT_EQ(BlobBytes(path_), before);
+  std::atomic<bool> cancelled{false};
+  ASSERT_THAT(store->ReclaimSpace(&cancelled), IsOk());
+  EXPECT_THAT(store->ReadFactors(Revision(1)), IsOk());
+  // Files that are no longer needed go at the latest when the store is closed.
+  store.reset();
+  EXPECT_LT(BlobBytes(path_), before / 2);
+  store = OpenStore(path_);
+  EXPECT_THAT(store->ReadFactors(Revision(1)), IsOk());
+}
+
+TEST_F(RocksDbRevisionStoreTest, ReclaimingSpaceStopsWhenItIsTold) {
+  auto store = OpenStore(path_);
+  ASSERT_THAT(store->Commit(LargeRevision(1)), IsOk());
+  std::atomic<bool> cancelled{true};
+  EXPECT_THAT(store->ReclaimSpace(&cancelled), StatusIs(StatusCode::kCancelled));
+  EXPECT_THAT(store->ReadFactors(Revision(1)), IsOk());
+}
+
 // ---- Damaged files -----------------------------------------------------------------------------
 
 // Reads all of `damaged`: each answer is the right one or DATA_LOSS. Returns how often it was that.
@@ -436,7 +480,7 @@ int CountDataLoss(const std::string& path, const RevisionStore& good) {
   check(damaged.ListLedger("a", 0, 1000), good.ListLedger("a", 0, 1000));
   check(damaged.PendingBatches(), good.PendingBatches());
   check(damaged.ListLabels(), good.ListLabels());
-  check(damaged.ListAudit(1000), good.ListAudit(1000));
+  check(damaged.ListAudit(INT64_MAX, 1000), good.ListAudit(INT64_MAX, 1000));
   return losses;
 }
 
@@ -505,7 +549,7 @@ class HistoryPair {
   HistoryPair(const std::string& path, uint64_t seed) : path_(path), random_(seed) {}
 
   void Step() {
-    switch (random_.Below(10)) {
+    switch (random_.Below(14)) {
       case 0:
         store_.reset();
         store_ = OpenStore(path_);
@@ -520,6 +564,14 @@ class HistoryPair {
         EXPECT_EQ(store_->Initialize(identity), fake_.Initialize(identity));
         break;
       }
+      case 5:
+      case 6:
+      case 7:
+        CommitMarks();
+        break;
+      case 8:
+        CommitLabelDeletion();
+        break;
       default:
         Commit();
     }
@@ -541,7 +593,8 @@ class HistoryPair {
       Same(store_->ListLedger(session, offset, limit), fake_.ListLedger(session, offset, limit));
       const Revision before(random_.Below(20));
       Same(store_->ListRevisions(before, limit), fake_.ListRevisions(before, limit));
-      Same(store_->ListAudit(limit), fake_.ListAudit(limit));
+      const int64_t before_audit = random_.Below(40);
+      Same(store_->ListAudit(before_audit, limit), fake_.ListAudit(before_audit, limit));
     }
     Same(store_->PendingBatches(), fake_.PendingBatches());
     Same(store_->ListLabels(), fake_.ListLabels());
@@ -568,6 +621,34 @@ class HistoryPair {
   void Append() {
     const LedgerEntry entry = random_.Ledger(Key(), static_cast<BatchState>(1 + random_.Below(2)));
     Same(store_->AppendLedger(entry), fake_.AppendLedger(entry));
+  }
+
+  // Marks that mostly fit; a purge now and then with its space.
+  void CommitMarks() {
+    const Revision revision(random_.Below(fake_.LatestRevision().value() + 2));
+    const auto record = fake_.GetRevision(revision);
+    RevisionMarks marks = record.ok() ? record->marks : RevisionMarks();
+    if (random_.Coin()) marks.pinned = random_.Coin();
+    if (marks.delete_time_us != 0 && random_.Coin()) {
+      marks.purge_time_us = 9;
+    } else {
+      marks.delete_time_us = random_.Coin() ? 7 : 0;
+    }
+    StoreStep step;
+    step.marks = MarkChange{revision, marks};
+    if (random_.Coin()) step.audit = random_.Audit();
+    EXPECT_EQ(store_->Commit(step), fake_.Commit(step));
+    std::atomic<bool> cancelled{false};
+    if (random_.Below(4) == 0) {
+      EXPECT_THAT(store_->ReclaimSpace(&cancelled), IsOk());
+    }
+  }
+
+  void CommitLabelDeletion() {
+    StoreStep step;
+    step.label_deletion = LabelDeletion{random_.Below(8) == 0 ? "live" : "x", std::nullopt};
+    if (random_.Coin()) step.label_deletion->expected_generation = random_.Below(6);
+    EXPECT_EQ(store_->Commit(step), fake_.Commit(step));
   }
 
   void Commit() {

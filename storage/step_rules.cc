@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "storage/revision_store.h"
 
 namespace amend {
 namespace {
@@ -74,7 +75,8 @@ absl::Status CheckWithdrawal(const StoreStep& step) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRevision(const StoreStep& step, Revision latest) {
+absl::Status CheckRevision(const StoreStep& step, const StepFacts& facts) {
+  const Revision latest = facts.latest;
   const RevisionRecord& record = *step.revision;
   if (record.revision != latest.Next()) {
     return absl::InvalidArgumentError(absl::StrCat("revision ", record.revision.value(),
@@ -85,6 +87,11 @@ absl::Status CheckRevision(const StoreStep& step, Revision latest) {
     return absl::InvalidArgumentError(
         absl::StrCat("revision ", record.revision.value(), " has parent ", record.parent.value(),
                      ", but the latest revision is ", latest.value()));
+  }
+  if (facts.parent_purged) {
+    return absl::InvalidArgumentError(absl::StrCat("revision ", record.revision.value(),
+                                                   " has parent ", record.parent.value(),
+                                                   ", which is purged"));
   }
   if (record.withdraws()) return CheckWithdrawal(step);
   const bool rejected = record.state == RevisionState::kRejected;
@@ -128,23 +135,75 @@ absl::Status CheckLabel(const StoreStep& step, const StepFacts& facts) {
                      ": its state is ", static_cast<int>(*state), ", not ",
                      static_cast<int>(RevisionState::kValidated), " (validated)"));
   }
+  if (facts.label_target_deleted) {
+    return absl::InvalidArgumentError(absl::StrCat("label ", Quoted(move.name),
+                                                   " cannot move to revision ", move.to.value(),
+                                                   ": it is deleted"));
+  }
   return absl::OkStatus();
+}
+
+absl::Status CheckLabelDeletion(const StoreStep& step, const StepFacts& facts) {
+  const LabelDeletion& deletion = *step.label_deletion;
+  if (step.label) return absl::InvalidArgumentError("the step moves a label and deletes one");
+  if (deletion.name == kLiveLabel) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("label ", Quoted(kLiveLabel), " cannot be deleted"));
+  }
+  if (!facts.deleted_label_generation.has_value()) return LabelNotFound(deletion.name);
+  if (deletion.expected_generation.has_value() &&
+      *deletion.expected_generation != *facts.deleted_label_generation) {
+    return absl::AbortedError(absl::StrCat("label ", Quoted(deletion.name), " is at generation ",
+                                           *facts.deleted_label_generation, ", not at ",
+                                           *deletion.expected_generation));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMarks(const StoreStep& step, const StepFacts& facts) {
+  const RevisionMarks& wanted = step.marks->marks;
+  const std::string name = absl::StrCat("revision ", step.marks->revision.value());
+  const auto refuse = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " ", why));
+  };
+  if (step.revision || step.label) {
+    return refuse("gets marks in a step with a new revision or a label's move");
+  }
+  if (!facts.marked_state.has_value()) return RevisionNotFound(step.marks->revision, facts.latest);
+  if (facts.marks.purge_time_us != 0) return refuse("is purged, which is for ever");
+  if (wanted.delete_time_us == 0 && wanted.purge_time_us == 0) return absl::OkStatus();
+  if (*facts.marked_state != RevisionState::kValidated) {
+    return refuse("is not validated: there is nothing to delete");
+  }
+  if (!facts.label_on_marked.empty()) {
+    return refuse(absl::StrCat("has label ", Quoted(facts.label_on_marked), " and cannot go"));
+  }
+  if (wanted.purge_time_us == 0) return absl::OkStatus();
+  if (facts.marks.delete_time_us == 0) return refuse("is not deleted and cannot be purged");
+  return wanted.pinned ? refuse("is pinned and cannot be purged") : absl::OkStatus();
 }
 
 }  // namespace
 
 absl::Status CheckStep(const StoreStep& step, const StepFacts& facts) {
-  if (!step.revision && !step.factors && !step.ledger && !step.label && !step.audit) {
+  if (!step.revision && !step.factors && !step.ledger && !step.label && !step.label_deletion &&
+      !step.marks && !step.audit) {
     return absl::InvalidArgumentError("the step is empty");
   }
   if (step.revision) {
-    AMEND_RETURN_IF_ERROR(CheckRevision(step, facts.latest));
+    AMEND_RETURN_IF_ERROR(CheckRevision(step, facts));
   } else if (step.factors) {
     return absl::InvalidArgumentError("the step has factors but no revision");
   }
   if (step.ledger) AMEND_RETURN_IF_ERROR(CheckLedger(*step.ledger, facts.ledger_state));
   if (step.label) AMEND_RETURN_IF_ERROR(CheckLabel(step, facts));
+  if (step.label_deletion) AMEND_RETURN_IF_ERROR(CheckLabelDeletion(step, facts));
+  if (step.marks) AMEND_RETURN_IF_ERROR(CheckMarks(step, facts));
   return absl::OkStatus();
+}
+
+int64_t NextGeneration(std::optional<int64_t> generation, int64_t floor) {
+  return generation.value_or(floor) + 1;
 }
 
 absl::Status CheckAppend(const LedgerEntry& entry, int64_t next_offset) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -24,6 +25,16 @@ struct StepFacts {
   int64_t label_generation = 0;
   // State of the stored revision step.label->to; absent when there is none.
   std::optional<RevisionState> label_target_state;
+  bool label_target_deleted = false;
+  // Generation of the label that step.label_deletion deletes; absent when it does not exist.
+  std::optional<int64_t> deleted_label_generation;
+  // State and marks of the stored revision step.marks->revision; absent when there is none.
+  std::optional<RevisionState> marked_state;
+  RevisionMarks marks;
+  // A label that stands on that revision; empty when there is none.
+  std::string label_on_marked;
+  // Whether the parent of step.revision is purged.
+  bool parent_purged = false;
 };
 
 // Whether `step` fits; see RevisionStore::Commit.
@@ -35,6 +46,10 @@ absl::Status CheckAppend(const LedgerEntry& entry, int64_t next_offset);
 
 absl::Status LedgerNotFound(const BatchKey& key);
 absl::Status RevisionNotFound(Revision revision, Revision latest);
+// Generation of a label after a move: `generation` is that of before, absent for a new label, and
+// `floor` the highest that a deleted label had.
+int64_t NextGeneration(std::optional<int64_t> generation, int64_t floor);
+
 absl::Status FactorsNotFound(Revision revision);
 absl::Status LabelNotFound(absl::string_view name);
 absl::Status AlreadyInitialized(const StoreIdentity& identity);

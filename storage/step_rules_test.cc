@@ -158,6 +158,114 @@ TEST(CheckStep, RefusesALabelToTheRejectedRevisionOfTheSameStep) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("revision 1")));
 }
 
+StoreStep Marks(int64_t revision, RevisionMarks marks) {
+  StoreStep step;
+  step.marks = MarkChange{Revision(revision), marks};
+  return step;
+}
+
+// Of a validated revision with these marks.
+StepFacts Marked(RevisionMarks marks) {
+  StepFacts facts = Latest(5);
+  facts.marked_state = RevisionState::kValidated;
+  facts.marks = marks;
+  return facts;
+}
+
+constexpr RevisionMarks kNoMarks;
+constexpr RevisionMarks kPinned{true, 0, 0};
+constexpr RevisionMarks kDeleted{false, 7, 0};
+constexpr RevisionMarks kPurged{false, 7, 9};
+
+TEST(CheckStep, LetsARevisionBePinnedDeletedUndeletedAndPurged) {
+  EXPECT_THAT(CheckStep(Marks(3, kPinned), Marked(kNoMarks)), IsOk());
+  EXPECT_THAT(CheckStep(Marks(3, kNoMarks), Marked(kPinned)), IsOk());
+  EXPECT_THAT(CheckStep(Marks(3, kDeleted), Marked(kNoMarks)), IsOk());
+  EXPECT_THAT(CheckStep(Marks(3, kNoMarks), Marked(kDeleted)), IsOk());
+  EXPECT_THAT(CheckStep(Marks(3, kPurged), Marked(kDeleted)), IsOk());
+}
+
+TEST(CheckStep, RefusesMarksOfARevisionThatDoesNotExist) {
+  EXPECT_THAT(CheckStep(Marks(9, kPinned), Latest(5)),
+              StatusIs(StatusCode::kNotFound, HasSubstr("revision 9")));
+}
+
+TEST(CheckStep, RefusesToPurgeWhatIsNotDeletedOrIsPinned) {
+  EXPECT_THAT(CheckStep(Marks(3, kPurged), Marked(kNoMarks)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("not deleted")));
+  EXPECT_THAT(CheckStep(Marks(3, {true, 7, 9}), Marked({true, 7, 0})),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("pinned")));
+}
+
+TEST(CheckStep, RefusesToChangeWhatIsPurged) {
+  for (const RevisionMarks& marks : {kNoMarks, kPinned, kDeleted, kPurged}) {
+    EXPECT_THAT(CheckStep(Marks(3, marks), Marked(kPurged)),
+                StatusIs(StatusCode::kInvalidArgument, HasSubstr("purged")));
+  }
+}
+
+TEST(CheckStep, RefusesToDeleteOrPurgeWhereALabelStands) {
+  StepFacts facts = Marked(kNoMarks);
+  facts.label_on_marked = "canary";
+  EXPECT_THAT(CheckStep(Marks(3, kDeleted), facts),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"canary\"")));
+  EXPECT_THAT(CheckStep(Marks(3, kPinned), facts), IsOk());
+}
+
+TEST(CheckStep, RefusesToDeleteARejectedRevision) {
+  StepFacts facts = Marked(kNoMarks);
+  facts.marked_state = RevisionState::kRejected;
+  EXPECT_THAT(CheckStep(Marks(3, kDeleted), facts),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("not validated")));
+}
+
+TEST(CheckStep, RefusesMarksBesideANewRevisionOrALabelMove) {
+  StoreStep step = Marks(3, kPinned);
+  step.label = LabelMove{"canary", Revision(0), std::nullopt};
+  EXPECT_THAT(CheckStep(step, Marked(kNoMarks)), StatusIs(StatusCode::kInvalidArgument));
+  step = NewRevision(6, 5);
+  step.marks = MarkChange{Revision(3), kPinned};
+  EXPECT_THAT(CheckStep(step, Marked(kNoMarks)), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(CheckStep, RefusesALabelToADeletedRevision) {
+  StoreStep step;
+  step.label = LabelMove{"canary", Revision(3), std::nullopt};
+  StepFacts facts = Latest(5);
+  facts.label_target_state = RevisionState::kValidated;
+  EXPECT_THAT(CheckStep(step, facts), IsOk());
+  facts.label_target_deleted = true;
+  EXPECT_THAT(CheckStep(step, facts), StatusIs(StatusCode::kInvalidArgument, HasSubstr("deleted")));
+}
+
+TEST(CheckStep, RefusesAParentThatIsPurged) {
+  StepFacts facts = Latest(5);
+  facts.parent_purged = true;
+  EXPECT_THAT(
+      CheckStep(NewRevision(6, 4), facts),
+      StatusIs(StatusCode::kInvalidArgument, AllOf(HasSubstr("parent 4"), HasSubstr("purged"))));
+}
+
+TEST(CheckStep, DeletesALabelOnlyFromTheExpectedGenerationAndNeverLive) {
+  StoreStep step;
+  step.label_deletion = LabelDeletion{"canary", 3};
+  EXPECT_THAT(CheckStep(step, Latest(5)), StatusIs(StatusCode::kNotFound, HasSubstr("\"canary\"")));
+  StepFacts facts = Latest(5);
+  facts.deleted_label_generation = 4;
+  EXPECT_THAT(CheckStep(step, facts),
+              StatusIs(StatusCode::kAborted, AllOf(HasSubstr("4"), HasSubstr("3"))));
+  facts.deleted_label_generation = 3;
+  EXPECT_THAT(CheckStep(step, facts), IsOk());
+  step.label_deletion->name = "live";
+  EXPECT_THAT(CheckStep(step, facts), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(NextGeneration, GrowsByOneAndANewLabelBeginsAboveTheFloor) {
+  EXPECT_EQ(NextGeneration(4, 9), 5);
+  EXPECT_EQ(NextGeneration(0, 9), 1);
+  EXPECT_EQ(NextGeneration(std::nullopt, 9), 10);
+}
+
 TEST(CheckAppend, RefusesANegativeOffset) {
   LedgerEntry entry;
   entry.key = {"s", -1};

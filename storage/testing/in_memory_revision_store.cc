@@ -157,12 +157,49 @@ absl::Status InMemoryRevisionStore::CheckLocked(const StoreStep& step) const {
   if (step.label) {
     const auto it = labels_.find(step.label->name);
     if (it != labels_.end()) facts.label_generation = it->second.generation;
-    const Revision to = step.label->to;
-    if (to > kBaseRevision && to <= facts.latest) {
-      facts.label_target_state = records_[to.value() - 1].state;
+    if (const RevisionRecord* const target = RecordLocked(step.label->to)) {
+      facts.label_target_state = target->state;
+      facts.label_target_deleted = target->marks.delete_time_us != 0;
     }
   }
+  if (step.label_deletion) {
+    const auto it = labels_.find(step.label_deletion->name);
+    if (it != labels_.end()) facts.deleted_label_generation = it->second.generation;
+  }
+  if (step.marks) {
+    if (const RevisionRecord* const marked = RecordLocked(step.marks->revision)) {
+      facts.marked_state = marked->state;
+      facts.marks = marked->marks;
+    }
+    for (const auto& [name, label] : labels_) {
+      if (label.revision == step.marks->revision) facts.label_on_marked = name;
+    }
+  }
+  if (step.revision) {
+    const RevisionRecord* const parent = RecordLocked(step.revision->parent);
+    facts.parent_purged = parent != nullptr && parent->marks.purge_time_us != 0;
+  }
   return CheckStep(step, facts);
+}
+
+const RevisionRecord* InMemoryRevisionStore::RecordLocked(Revision revision) const {
+  const bool exists = revision > kBaseRevision && revision <= LatestLocked();
+  return exists ? &records_[revision.value() - 1] : nullptr;
+}
+
+void InMemoryRevisionStore::ApplyLabels(const StoreStep& step) {
+  if (step.label) {
+    const auto it = labels_.find(step.label->name);
+    std::optional<int64_t> generation;
+    if (it != labels_.end()) generation = it->second.generation;
+    labels_[step.label->name] = {step.label->name, step.label->to,
+                                 NextGeneration(generation, label_floor_)};
+  }
+  if (step.label_deletion) {
+    const auto it = labels_.find(step.label_deletion->name);
+    label_floor_ = std::max(label_floor_, it->second.generation);
+    labels_.erase(it);
+  }
 }
 
 absl::Status InMemoryRevisionStore::Commit(const StoreStep& step) {
@@ -177,23 +214,32 @@ absl::Status InMemoryRevisionStore::Commit(const StoreStep& step) {
     stored = *step.ledger;
     stored.sequence = sequence;
   }
-  if (step.label) {
-    LabelRecord& label = labels_[step.label->name];
-    label = {step.label->name, step.label->to, label.generation + 1};
+  ApplyLabels(step);
+  if (step.marks) {
+    records_[step.marks->revision.value() - 1].marks = step.marks->marks;
+    if (step.marks->marks.purge_time_us != 0) factors_.erase(step.marks->revision);
   }
-  if (step.audit) audit_.push_back(*step.audit);
+  if (step.audit) {
+    audit_.push_back(*step.audit);
+    audit_.back().sequence = static_cast<int64_t>(audit_.size());
+  }
   ++write_count_;
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<AuditRecord>> InMemoryRevisionStore::ListAudit(int limit) const {
+absl::StatusOr<std::vector<AuditRecord>> InMemoryRevisionStore::ListAudit(int64_t before,
+                                                                          int limit) const {
   absl::MutexLock lock(&mu_);
   std::vector<AuditRecord> records;
   for (auto it = audit_.rbegin(); it != audit_.rend(); ++it) {
     if (static_cast<int>(records.size()) >= limit) break;
-    records.push_back(*it);
+    if (it->sequence < before) records.push_back(*it);
   }
   return records;
+}
+
+absl::Status InMemoryRevisionStore::ReclaimSpace(std::atomic<bool>* /*cancelled*/) {
+  return absl::OkStatus();
 }
 
 }  // namespace amend

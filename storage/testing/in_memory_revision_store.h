@@ -46,12 +46,16 @@ class InMemoryRevisionStore : public RevisionStore {
   absl::StatusOr<LabelRecord> GetLabel(absl::string_view name) const override;
   absl::StatusOr<std::vector<LabelRecord>> ListLabels() const override;
   absl::Status Commit(const StoreStep& step) override;
-  absl::StatusOr<std::vector<AuditRecord>> ListAudit(int limit) const override;
+  absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const override;
+  absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
 
  private:
   int64_t NextOffsetLocked(absl::string_view session) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   Revision LatestLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   absl::Status CheckLocked(const StoreStep& step) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  void ApplyLabels(const StoreStep& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Null for revision 0 and for one that does not exist.
+  const RevisionRecord* RecordLocked(Revision revision) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;
   absl::Status write_status_ ABSL_GUARDED_BY(mu_);
@@ -63,6 +67,8 @@ class InMemoryRevisionStore : public RevisionStore {
   std::vector<RevisionRecord> records_ ABSL_GUARDED_BY(mu_);
   std::map<Revision, RevisionFactors> factors_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, LabelRecord> labels_ ABSL_GUARDED_BY(mu_);
+  // The highest generation of a deleted label.
+  int64_t label_floor_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<AuditRecord> audit_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -115,6 +115,7 @@ RevisionRecord RandomRecords::Record(Revision revision, Revision parent, Revisio
     record.norms.push_back({LayerIndex(static_cast<int32_t>(Below(48))), Fraction()});
   }
   record.create_time_us = Below(int64_t{1} << 60);
+  record.marks.pinned = Coin();
   return record;
 }
 

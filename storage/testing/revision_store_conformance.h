@@ -64,6 +64,18 @@ class RevisionStoreConformance : public testing::TestWithParam<HarnessFactory> {
     return step;
   }
 
+  static StoreStep DeleteLabel(const std::string& name,
+                               std::optional<int64_t> expected = std::nullopt) {
+    StoreStep step;
+    step.label_deletion = LabelDeletion{name, expected};
+    return step;
+  }
+  static StoreStep Mark(int64_t revision, RevisionMarks marks) {
+    StoreStep step;
+    step.marks = MarkChange{Revision(revision), marks};
+    return step;
+  }
+
   std::unique_ptr<StoreHarness> harness_ = GetParam()();
   RandomRecords random_{20240229};
 };
@@ -99,7 +111,7 @@ TEST_P(RevisionStoreConformance, ANewStoreIsEmpty) {
   EXPECT_TRUE(pending.empty());
   AMEND_ASSERT_OK_AND_ASSIGN(const auto revisions, store().ListRevisions(Revision(100), 100));
   EXPECT_TRUE(revisions.empty());
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store().ListAudit(100));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store().ListAudit(INT64_MAX, 100));
   EXPECT_TRUE(audit.empty());
 }
 
@@ -495,7 +507,8 @@ TEST_P(RevisionStoreConformance, AStepMakesAllItsPartsTrue) {
   EXPECT_TRUE(store().ReadFactors(Revision(1)).value() == *step.factors);
   EXPECT_TRUE(store().GetLedger({"s", 0}).value() == entry);
   EXPECT_TRUE(store().GetLabel("live").value() == label);
-  EXPECT_TRUE(store().ListAudit(1).value() == std::vector<AuditRecord>{*step.audit});
+  step.audit->sequence = 1;
+  EXPECT_TRUE(store().ListAudit(INT64_MAX, 1).value() == std::vector<AuditRecord>{*step.audit});
 }
 
 TEST_P(RevisionStoreConformance, AStepThatDoesNotFitChangesNothing) {
@@ -510,7 +523,7 @@ TEST_P(RevisionStoreConformance, AStepThatDoesNotFitChangesNothing) {
   EXPECT_THAT(store().GetRevision(Revision(1)), StatusIs(StatusCode::kNotFound));
   EXPECT_THAT(store().ReadFactors(Revision(1)), StatusIs(StatusCode::kNotFound));
   EXPECT_TRUE(store().GetLedger({"s", 0}).value() == entry);
-  EXPECT_TRUE(store().ListAudit(10)->empty());
+  EXPECT_TRUE(store().ListAudit(INT64_MAX, 10)->empty());
   EXPECT_EQ(store().GetLabel("live")->generation, 0);
   EXPECT_EQ(store().PendingBatches()->size(), 1u);
 }
@@ -525,12 +538,134 @@ TEST_P(RevisionStoreConformance, TheAuditTrailIsNewestFirstAndKept) {
     StoreStep step;
     step.audit = random_.Audit();
     ASSERT_THAT(store().Commit(step), IsOk());
+    step.audit->sequence = i + 1;
     newest_first.insert(newest_first.begin(), *step.audit);
     if (i == 1) Reopen();
   }
-  EXPECT_TRUE(store().ListAudit(100).value() == newest_first);
-  newest_first.resize(2);
-  EXPECT_TRUE(store().ListAudit(2).value() == newest_first);
+  EXPECT_TRUE(store().ListAudit(INT64_MAX, 100).value() == newest_first);
+  const std::vector<AuditRecord> page(newest_first.begin() + 1, newest_first.begin() + 3);
+  EXPECT_TRUE(store().ListAudit(4, 2).value() == page);
+  for (const int64_t before : {1, 0, -1}) EXPECT_THAT(*store().ListAudit(before, 2), IsEmpty());
+}
+
+// ---- Labels that go --------------------------------------------------------------------------
+
+TEST_P(RevisionStoreConformance, ADeletedLabelIsGoneForGood) {
+  ASSERT_THAT(store().Commit(MoveLabel("canary", 0)), IsOk());
+  ASSERT_THAT(store().Commit(DeleteLabel("canary", 1)), IsOk());
+  Reopen();
+  EXPECT_THAT(store().GetLabel("canary"), StatusIs(StatusCode::kNotFound));
+  EXPECT_EQ(store().ListLabels()->size(), 1u);
+  EXPECT_THAT(store().Commit(DeleteLabel("canary")), StatusIs(StatusCode::kNotFound));
+}
+
+TEST_P(RevisionStoreConformance, ALabelIsDeletedOnlyFromTheExpectedGeneration) {
+  ASSERT_THAT(store().Commit(MoveLabel("canary", 0)), IsOk());
+  EXPECT_THAT(store().Commit(DeleteLabel("canary", 4)),
+              StatusIs(StatusCode::kAborted, HasSubstr("generation 1")));
+  EXPECT_THAT(store().GetLabel("canary"), IsOk());
+}
+
+TEST_P(RevisionStoreConformance, TheLiveLabelIsNeverDeleted) {
+  EXPECT_THAT(store().Commit(DeleteLabel("live")), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(store().GetLabel("live"), IsOk());
+}
+
+// Else a compare-and-set could mistake the new label for the old one.
+TEST_P(RevisionStoreConformance, ALabelThatIsMadeAgainNeverHasAGenerationThatItHad) {
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(store().Commit(MoveLabel("canary", 0)), IsOk());
+  ASSERT_THAT(store().Commit(DeleteLabel("canary")), IsOk());
+  Reopen();
+  ASSERT_THAT(store().Commit(MoveLabel("canary", 0, 0)), IsOk());
+  EXPECT_EQ(store().GetLabel("canary")->generation, 4);
+  ASSERT_THAT(store().Commit(MoveLabel("live", 0)), IsOk());
+  EXPECT_EQ(store().GetLabel("live")->generation, 1);
+}
+
+// ---- Marks -------------------------------------------------------------------------------------
+
+TEST_P(RevisionStoreConformance, MarksAreReadBackAndChangeNothingElse) {
+  const StoreStep made = RevisionStep();
+  ASSERT_THAT(store().Commit(made), IsOk());
+  RevisionRecord expected = *made.revision;
+  for (const RevisionMarks& marks :
+       {RevisionMarks{true, 0, 0}, RevisionMarks{false, 77, 0}, RevisionMarks{}}) {
+    ASSERT_THAT(store().Commit(Mark(1, marks)), IsOk());
+    Reopen();
+    expected.marks = marks;
+    EXPECT_TRUE(store().GetRevision(Revision(1)).value() == expected);
+    EXPECT_TRUE(store().ListRevisions(Revision(2), 1).value()[0] == expected);
+    EXPECT_TRUE(store().ReadFactors(Revision(1)).value() == *made.factors);
+  }
+}
+
+TEST_P(RevisionStoreConformance, APurgedRevisionKeepsItsRecordAndLosesItsFactors) {
+  const StoreStep made = RevisionStep();
+  const StoreStep other = [&] {
+    EXPECT_THAT(store().Commit(made), IsOk());
+    return RevisionStep();
+  }();
+  ASSERT_THAT(store().Commit(other), IsOk());
+  ASSERT_THAT(store().Commit(Mark(1, {false, 7, 0})), IsOk());
+  StoreStep purge = Mark(1, {false, 7, 9});
+  purge.audit = random_.Audit();
+  ASSERT_THAT(store().Commit(purge), IsOk());
+  Reopen();
+  RevisionRecord expected = *made.revision;
+  expected.marks = {false, 7, 9};
+  EXPECT_TRUE(store().GetRevision(Revision(1)).value() == expected);
+  EXPECT_THAT(store().ReadFactors(Revision(1)), StatusIs(StatusCode::kNotFound));
+  EXPECT_TRUE(store().ReadFactors(Revision(2)).value() == *other.factors);
+  EXPECT_EQ(store().ListAudit(INT64_MAX, 10)->size(), 1u);
+}
+
+TEST_P(RevisionStoreConformance, NothingIsBuiltOnAPurgedRevision) {
+  ASSERT_THAT(store().Commit(RevisionStep()), IsOk());
+  ASSERT_THAT(store().Commit(Mark(1, {false, 7, 0})), IsOk());
+  ASSERT_THAT(store().Commit(Mark(1, {false, 7, 9})), IsOk());
+  EXPECT_THAT(store().Commit(RevisionStep()),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("purged")));
+  EXPECT_EQ(store().LatestRevision(), Revision(1));
+}
+
+TEST_P(RevisionStoreConformance, ALabelledRevisionIsNotDeletedAndADeletedOneNotLabelled) {
+  ASSERT_THAT(store().Commit(RevisionStep()), IsOk());
+  ASSERT_THAT(store().Commit(MoveLabel("canary", 1)), IsOk());
+  EXPECT_THAT(store().Commit(Mark(1, {false, 7, 0})),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"canary\"")));
+  ASSERT_THAT(store().Commit(MoveLabel("canary", 0)), IsOk());
+  ASSERT_THAT(store().Commit(Mark(1, {false, 7, 0})), IsOk());
+  EXPECT_THAT(store().Commit(MoveLabel("canary", 1)),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("deleted")));
+  EXPECT_EQ(store().GetLabel("canary")->revision, kBaseRevision);
+}
+
+TEST_P(RevisionStoreConformance, MarksThatDoNotFitChangeNothing) {
+  ASSERT_THAT(store().Commit(RevisionStep()), IsOk());
+  const RevisionRecord before = *store().GetRevision(Revision(1));
+  EXPECT_THAT(store().Commit(Mark(1, {false, 7, 9})), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(store().Commit(Mark(2, {true, 0, 0})), StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(store().Commit(Mark(0, {true, 0, 0})), StatusIs(StatusCode::kNotFound));
+  EXPECT_TRUE(store().GetRevision(Revision(1)).value() == before);
+  EXPECT_THAT(store().ReadFactors(Revision(1)), IsOk());
+}
+
+TEST_P(RevisionStoreConformance, SpaceIsReclaimedAndWhatIsNotPurgedStays) {
+  std::vector<StoreStep> made;
+  for (int i = 1; i <= 4; ++i) {
+    made.push_back(RevisionStep());
+    ASSERT_THAT(store().Commit(made.back()), IsOk());
+  }
+  for (const int64_t revision : {4, 2}) {
+    ASSERT_THAT(store().Commit(Mark(revision, {false, 7, 0})), IsOk());
+    ASSERT_THAT(store().Commit(Mark(revision, {false, 7, 9})), IsOk());
+  }
+  std::atomic<bool> cancelled{false};
+  ASSERT_THAT(store().ReclaimSpace(&cancelled), IsOk());
+  for (const int64_t revision : {1, 3}) {
+    EXPECT_TRUE(store().ReadFactors(Revision(revision)).value() == *made[revision - 1].factors);
+  }
+  EXPECT_THAT(store().ReadFactors(Revision(4)), StatusIs(StatusCode::kNotFound));
 }
 
 }  // namespace amend
