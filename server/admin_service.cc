@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "server/label_mover.h"
+#include "server/proto_conversion.h"
 #include "server/unary_call.h"
 
 namespace amend {

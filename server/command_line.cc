@@ -11,7 +11,29 @@ namespace {
 
 constexpr int kWrongFlags = 2;
 
-void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
+// Flags that are durations in options.
+struct Seconds {
+  double drain;
+  double keep;
+  double purge_delay;
+};
+
+void AddRetentionFlags(CLI::App& app, RetentionPolicy* policy, Seconds* seconds) {
+  constexpr double kMaxSeconds = 1e10;
+  app.add_option("--keep-revisions", policy->keep_newest,
+                 "keep the newest N revisions; with --keep-seconds 0 too, 0 keeps all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--keep-seconds", seconds->keep, "keep revisions that are younger")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, kMaxSeconds));
+  app.add_option("--purge-delay-seconds", seconds->purge_delay,
+                 "how long a deleted revision can be brought back")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, kMaxSeconds));
+}
+
+void AddFlags(CLI::App& app, ServerOptions* options, Seconds* seconds) {
   app.add_option("--model", options->model_directory, "Hugging Face model directory (required)");
   app.add_option("--data", options->data_directory, "directory for everything durable (required)");
   app.add_option("--profile", options->profile_file,
@@ -33,9 +55,10 @@ void AddFlags(CLI::App& app, ServerOptions* options, double* drain_seconds) {
                  "the same while generating; 0 is 1 for a small model, else --threads")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
-  app.add_option("--drain-seconds", *drain_seconds, "how long streams may go on at shutdown")
+  app.add_option("--drain-seconds", seconds->drain, "how long streams may go on at shutdown")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 3600.0));
+  AddRetentionFlags(app, &options->retention, seconds);
   app.set_config("--config", "", "file of flags, one \"name=value\" per line");
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.set_version_flag("--version", absl::StrCat("amendd ", kVersion));
@@ -51,13 +74,17 @@ void RequireFlags(const ServerOptions& options) {
 
 CommandLine ParseCommandLine(int argc, const char* const* argv) {
   CommandLine result;
-  double drain_seconds = absl::ToDoubleSeconds(result.options.drain_time);
+  Seconds seconds{absl::ToDoubleSeconds(result.options.drain_time),
+                  absl::ToDoubleSeconds(result.options.retention.keep_younger),
+                  absl::ToDoubleSeconds(result.options.retention.purge_delay)};
   CLI::App app("Serves one language model and edits its facts meanwhile.", "amendd");
-  AddFlags(app, &result.options, &drain_seconds);
+  AddFlags(app, &result.options, &seconds);
   try {
     app.parse(argc, argv);
     RequireFlags(result.options);
-    result.options.drain_time = absl::Seconds(drain_seconds);
+    result.options.drain_time = absl::Seconds(seconds.drain);
+    result.options.retention.keep_younger = absl::Seconds(seconds.keep);
+    result.options.retention.purge_delay = absl::Seconds(seconds.purge_delay);
   } catch (const CLI::CallForVersion& version) {
     result.exit_code = 0;
     result.message = version.what();

@@ -103,5 +103,19 @@ TEST(CommandLineTest, AnUnknownNameInTheFileOfFlagsIsRefused) {
   EXPECT_THAT(line.message, HasSubstr("listn"));
 }
 
+TEST(CommandLineTest, RetentionFlagsFillThePolicy) {
+  const RetentionPolicy kept = Parse({"--model", "m", "--data", "d"}).options.retention;
+  EXPECT_EQ(kept.keep_newest, 0);
+  EXPECT_EQ(kept.keep_younger, absl::ZeroDuration());
+  EXPECT_EQ(kept.purge_delay, absl::Hours(7 * 24));
+  const RetentionPolicy policy = Parse({"--model", "m", "--data", "d", "--keep-revisions", "9",
+                                        "--keep-seconds", "60", "--purge-delay-seconds", "0.5"})
+                                     .options.retention;
+  EXPECT_EQ(policy.keep_newest, 9);
+  EXPECT_EQ(policy.keep_younger, absl::Seconds(60));
+  EXPECT_EQ(policy.purge_delay, absl::Seconds(0.5));
+  EXPECT_EQ(Parse({"--model", "m", "--data", "d", "--keep-revisions", "-1"}).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace amend

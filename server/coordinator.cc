@@ -1,6 +1,7 @@
 #include "server/coordinator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -61,19 +62,24 @@ absl::Status FromEngine(const absl::Status& status) {
 }  // namespace
 
 Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel* serving,
-                         EditEventHub* hub, EditObserver* observer, Options options)
+                         EditEventHub* hub, RevisionEventHub* changes, EditObserver* observer,
+                         Options options)
     : store_(store),
       engine_(engine),
       serving_(serving),
       hub_(hub),
+      changes_(changes),
       observer_(observer),
       options_(std::move(options)),
-      label_mover_(store, serving, observer, options_.clock) {}
+      label_mover_(store, serving, changes, observer, options_.clock),
+      keeper_(store, serving, changes, options_.retention, options_.clock) {}
 
 Coordinator::~Coordinator() { Stop(); }
 
 absl::StatusOr<RecoveryReport> Coordinator::Recover() {
   AMEND_ASSIGN_OR_RETURN(RecoveryReport report, RecoverServing(*store_, *engine_, *serving_));
+  AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store_->ListLabels());
+  changes_->SetState(labels, store_->LatestRevision());
   observer_->LiveRevisionChanged(report.live);
   if (report.live != kBaseRevision) {
     // Computed when the revision was made; anew it would cost as much as the whole line.
@@ -97,9 +103,13 @@ void Coordinator::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
     left.swap(commands_);
+    left.insert(left.end(), std::make_move_iterator(jobs_.begin()),
+                std::make_move_iterator(jobs_.end()));
+    jobs_.clear();
   }
   if (thread_.joinable()) thread_.join();
-  for (const Command& command : left) command.done(Draining());
+  for (const Command& command : left) command.refuse(Draining());
+  changes_->Close(Draining());
 }
 
 void Coordinator::Enqueue(LedgerEntry entry) {
@@ -130,34 +140,84 @@ bool Coordinator::store_read_only() const {
 }
 
 void Coordinator::Promote(PromoteCommand command, LabelCallback done) {
-  QueueCommand({[this, command = std::move(command)] { return label_mover_.Promote(command); },
-                std::move(done)});
+  Queue<LabelMoved>(
+      Turn::kBetweenSteps,
+      [this, command = std::move(command)] { return label_mover_.Promote(command); },
+      std::move(done));
 }
 
 void Coordinator::Rollback(RollbackCommand command, LabelCallback done) {
-  QueueCommand({[this, command = std::move(command)] { return label_mover_.Rollback(command); },
-                std::move(done)});
+  Queue<LabelMoved>(
+      Turn::kBetweenSteps,
+      [this, command = std::move(command)] { return label_mover_.Rollback(command); },
+      std::move(done));
 }
 
-void Coordinator::QueueCommand(Command command) {
+void Coordinator::SetLabel(SetLabelCommand command, LabelCallback done) {
+  Queue<LabelMoved>(
+      Turn::kBetweenSteps,
+      [this, command = std::move(command)] { return label_mover_.Set(command); }, std::move(done));
+}
+
+void Coordinator::DeleteLabel(DeleteLabelCommand command, Callback<LabelRecord> done) {
+  Queue<LabelRecord>(
+      Turn::kBetweenSteps,
+      [this, command = std::move(command)] { return label_mover_.Delete(command); },
+      std::move(done));
+}
+
+void Coordinator::Mark(MarkCommand command, Callback<RevisionRecord> done) {
+  Queue<RevisionRecord>(
+      Turn::kBetweenSteps, [this, command = std::move(command)] { return keeper_.Mark(command); },
+      std::move(done));
+}
+
+void Coordinator::Purge(PurgeCommand command, Callback<Purged> done) {
+  Queue<Purged>(
+      Turn::kBetweenSteps,
+      [this, command = std::move(command)] {
+        absl::StatusOr<Purged> purged = keeper_.Purge(command);
+        if (!command.dry_run) ReportPurged(purged);
+        return purged;
+      },
+      std::move(done));
+}
+
+void Coordinator::Validate(ValidateCommand command, Callback<Validation> done) {
+  Queue<Validation>(
+      Turn::kBetweenBatches,
+      [this, command = std::move(command)] {
+        return ValidateAgain(*store_, *serving_, *engine_, command);
+      },
+      std::move(done));
+}
+
+template <typename Result>
+void Coordinator::Queue(Turn turn, std::function<absl::StatusOr<Result>()> run,
+                        Callback<Result> done) {
+  QueueCommand(turn, {[run = std::move(run), done] { done(run()); },
+                      [done](const absl::Status& why) { done(why); }});
+}
+
+void Coordinator::QueueCommand(Turn turn, Command command) {
   absl::Status refused;
   {
     absl::MutexLock lock(&mutex_);
+    std::deque<Command>& queue = turn == Turn::kBetweenSteps ? commands_ : jobs_;
     if (stopping_) {
       refused = Draining();
-    } else if (static_cast<int>(commands_.size()) >= options_.max_commands) {
+    } else if (static_cast<int>(queue.size()) >= options_.max_commands) {
       refused = WithRetryDelay(
-          WithReason(absl::ResourceExhaustedError(
-                         absl::StrCat(commands_.size(), " promotions and rollbacks wait, at most ",
-                                      options_.max_commands, " may")),
+          WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                         queue.size(), " verbs wait, at most ", options_.max_commands, " may")),
                      "QUEUE_FULL"),
           absl::Seconds(1));
     } else {
-      commands_.push_back(std::move(command));
+      queue.push_back(std::move(command));
       return;
     }
   }
-  command.done(std::move(refused));
+  command.refuse(refused);
 }
 
 void Coordinator::RunCommands() {
@@ -169,7 +229,7 @@ void Coordinator::RunCommands() {
       command = std::move(commands_.front());
       commands_.pop_front();
     }
-    command.done(command.run());
+    command.run();
   }
 }
 
@@ -220,16 +280,37 @@ void Coordinator::ReportQueue() {
 void Coordinator::Run() {
   if (options_.on_thread_start) options_.on_thread_start();
   while (true) {
+    Sweep();
+    // At most one of each in a turn: neither holds up the other for long.
+    std::optional<Command> job;
     std::shared_ptr<const LedgerEntry> entry;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(this, &Coordinator::HasWork));
+      mutex_.AwaitWithDeadline(absl::Condition(this, &Coordinator::HasWork), next_sweep_);
       if (stopping_) return;
-      if (commands_.empty()) entry = batches_.front();
+      if (commands_.empty() && !jobs_.empty()) {
+        job = std::move(jobs_.front());
+        jobs_.pop_front();
+      }
+      if (commands_.empty() && !batches_.empty()) entry = batches_.front();
     }
     RunCommands();
+    if (job) job->run();
     if (entry != nullptr && !Process(*entry)) return;
   }
+}
+
+void Coordinator::Sweep() {
+  if (absl::Now() < next_sweep_) return;
+  next_sweep_ = absl::Now() + options_.sweep_interval;
+  const absl::StatusOr<Purged> purged = keeper_.Sweep();
+  // An error is one of the store, which the next sweep may find well again.
+  if (purged.ok() && purged->more) next_sweep_ = absl::InfinitePast();
+  ReportPurged(purged);
+}
+
+void Coordinator::ReportPurged(const absl::StatusOr<Purged>& purged) const {
+  if (purged.ok() && !purged->revisions.empty() && options_.on_purged) options_.on_purged();
 }
 
 bool Coordinator::Process(const LedgerEntry& entry) {
@@ -238,7 +319,7 @@ bool Coordinator::Process(const LedgerEntry& entry) {
     switch (TryBatch(entry, tries >= options_.max_solves)) {
       case Attempt::kFinished:
         return true;
-      case Attempt::kLabelMoved:
+      case Attempt::kParentChanged:
         ++tries;
         break;
       case Attempt::kStoreTrouble:
@@ -259,13 +340,13 @@ Coordinator::Attempt Coordinator::TryBatch(const LedgerEntry& entry, bool last_t
     if (!status.ok()) return AfterError(work, status);
   }
   if (!last_try) RunCommands();
-  if (LabelMovedUnder(work)) return Attempt::kLabelMoved;
+  if (ParentChangedUnder(work)) return Attempt::kParentChanged;
   return Conclude(work);
 }
 
 Coordinator::Attempt Coordinator::AfterError(Work& work, const absl::Status& status) {
   if (stopping()) return Attempt::kStopped;
-  if (absl::IsCancelled(status) && LabelMovedUnder(work)) return Attempt::kLabelMoved;
+  if (absl::IsCancelled(status) && ParentChangedUnder(work)) return Attempt::kParentChanged;
   if (IsStoreTrouble(status)) return Attempt::kStoreTrouble;
   return Fail(work, status);
 }
@@ -297,7 +378,7 @@ absl::Status Coordinator::Solve(Work& work) {
   };
   callbacks.cancelled = [&] {
     if (!work.last_try) RunCommands();
-    return stopping() || LabelMovedUnder(work);
+    return stopping() || ParentChangedUnder(work);
   };
   absl::StatusOr<BatchSolution> solution =
       engine_->Solve(work.before->hooks, work.candidate, work.entry.edits, callbacks);
@@ -326,9 +407,9 @@ absl::Status Coordinator::JudgeCandidate(Work& work) {
   return absl::OkStatus();
 }
 
-bool Coordinator::LabelMovedUnder(const Work& work) const {
-  // What was staged keeps its parent, wherever the label goes.
-  if (!work.promotes()) return false;
+bool Coordinator::ParentChangedUnder(const Work& work) const {
+  // What was staged keeps its parent, wherever the label goes, as long as that is there.
+  if (!work.promotes()) return !serving_->Resolve(work.parent).ok();
   const absl::StatusOr<LabelRecord> live = store_->GetLabel(kLiveLabel);
   return live.ok() && live->generation != work.live.generation;
 }
@@ -372,15 +453,16 @@ Coordinator::Attempt Coordinator::Conclude(Work& work) {
   const absl::Time start = options_.clock();
   const absl::Status committed = Commit(step);
   if (absl::IsCancelled(committed)) return Attempt::kStopped;
-  if (absl::IsAborted(committed)) return Attempt::kLabelMoved;
+  if (absl::IsAborted(committed)) return Attempt::kParentChanged;
   if (!committed.ok()) return Fail(work, committed);
   observer_->StageDone(EditStage::kPersist, options_.clock() - start);
   ReportGate(work.gate);
-  PublishCandidate(work, *step.ledger);
+  PublishCandidate(work, *step.revision, *step.ledger);
   return Attempt::kFinished;
 }
 
-void Coordinator::PublishCandidate(const Work& work, const LedgerEntry& finished) {
+void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& record,
+                                   const LedgerEntry& finished) {
   const absl::Time start = options_.clock();
   BatchOutcome outcome = BatchOutcome::kRejected;
   if (finished.state != BatchState::kRejected) {
@@ -389,10 +471,14 @@ void Coordinator::PublishCandidate(const Work& work, const LedgerEntry& finished
     // Where this fails the line begins anew with the next batch.
     if (!engine_->AppendToLine(work.candidate, work.solution.factors).ok()) engine_->ResetLine();
   }
+  changes_->Publish(
+      RevisionChangedEvent(v1::WatchRevisionsResponse::RevisionChanged::CREATED, record));
   if (finished.state == BatchState::kLive) {
     outcome = BatchOutcome::kLive;
     // It was added just now.
     serving_->MoveLabel(kLiveLabel, work.candidate).IgnoreError();
+    changes_->Publish(LabelMovedEvent(
+        {std::string(kLiveLabel), work.candidate, work.live.generation + 1}, work.live.revision));
     observer_->Promoted(PromotionResult::kMoved);
     observer_->LiveRevisionChanged(work.candidate);
     for (const LayerNorm& norm : work.norms) {

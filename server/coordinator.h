@@ -22,6 +22,10 @@
 #include "server/edit_observer.h"
 #include "server/label_mover.h"
 #include "server/recovery.h"
+#include "server/retention.h"
+#include "server/revision_event_hub.h"
+#include "server/revision_keeper.h"
+#include "server/revision_validation.h"
 #include "server/serving_model.h"
 #include "storage/revision_store.h"
 
@@ -36,11 +40,12 @@ namespace amend {
 //  2. A batch that fails or is rejected leaves the serving state as it was; the next one builds on
 //  the last validated revision.
 //  3. Verbs run between batches and between the steps of a batch. When the label moves under a
-//  PROMOTE_WHEN_VALIDATED batch, the batch is
-//     solved again on the new live revision; after `max_solves` attempts verbs wait for it instead.
+//  PROMOTE_WHEN_VALIDATED batch, or what a staged batch builds on is deleted, the batch is solved
+//  again on the right revision; after `max_solves` attempts verbs wait for it instead.
 //  4. A store that cannot write stops edits, not the process: the commit is tried again until it
 //  works, and verbs get UNAVAILABLE.
 //  5. Stop leaves a batch that is being solved DURABLE: the next start solves it.
+//  6. What takes long (a validation) runs between batches, and the retention policy's sweep too.
 class Coordinator : public DurableBatchQueue {
  public:
   struct Options {
@@ -52,12 +57,19 @@ class Coordinator : public DurableBatchQueue {
     absl::Duration store_retry_delay = absl::Seconds(1);
     // Verbs that may wait.
     int max_commands = 256;
+    RetentionPolicy retention;
+    // Between two sweeps; the first is at the start.
+    absl::Duration sweep_interval = absl::Minutes(1);
+    // Called on the coordinator thread after factors were purged. May be null.
+    std::function<void()> on_purged;
   };
-  using LabelCallback = std::function<void(absl::StatusOr<LabelMoved>)>;
+  template <typename Result>
+  using Callback = std::function<void(absl::StatusOr<Result>)>;
+  using LabelCallback = Callback<LabelMoved>;
 
   // All of them outlive this object.
   Coordinator(RevisionStore* store, EditEngine* engine, ServingModel* serving, EditEventHub* hub,
-              EditObserver* observer, Options options);
+              RevisionEventHub* changes, EditObserver* observer, Options options);
   // Stops.
   ~Coordinator() override;
   Coordinator(const Coordinator&) = delete;
@@ -83,25 +95,38 @@ class Coordinator : public DurableBatchQueue {
   // cannot be queued.
   void Promote(PromoteCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
   void Rollback(RollbackCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetLabel(SetLabelCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
+  void DeleteLabel(DeleteLabelCommand command, Callback<LabelRecord> done)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Mark(MarkCommand command, Callback<RevisionRecord> done) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Purge(PurgeCommand command, Callback<Purged> done) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits for the batch that is being solved.
+  void Validate(ValidateCommand command, Callback<Validation> done) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Command {
-    std::function<absl::StatusOr<LabelMoved>()> run;
-    LabelCallback done;
+    std::function<void()> run;
+    std::function<void(const absl::Status&)> refuse;
   };
+  // When a verb may run.
+  enum class Turn { kBetweenSteps, kBetweenBatches };
   // How an attempt to bring a batch to its end went.
-  enum class Attempt { kFinished, kLabelMoved, kStoreTrouble, kStopped };
+  enum class Attempt { kFinished, kParentChanged, kStoreTrouble, kStopped };
   // One batch on its way.
   struct Work;
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || !commands_.empty() || !batches_.empty();
+    return stopping_ || !commands_.empty() || !jobs_.empty() || !batches_.empty();
   }
   bool HasCommand() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !commands_.empty();
   }
-  void QueueCommand(Command command) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `done` gets what `run` returns on the coordinator thread, or why it does not run.
+  template <typename Result>
+  void Queue(Turn turn, std::function<absl::StatusOr<Result>()> run, Callback<Result> done)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void QueueCommand(Turn turn, Command command) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunCommands() ABSL_LOCKS_EXCLUDED(mutex_);
   bool stopping() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs verbs meanwhile. False when it is time to stop.
@@ -110,32 +135,43 @@ class Coordinator : public DurableBatchQueue {
   void FinishFront() ABSL_LOCKS_EXCLUDED(mutex_);
   void ReportQueue() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What the retention policy asks for, once it is time.
+  void Sweep();
+  void ReportPurged(const absl::StatusOr<Purged>& purged) const;
+
   // False when the batch has to stay durable because the coordinator stops.
   bool Process(const LedgerEntry& entry);
   Attempt TryBatch(const LedgerEntry& entry, bool last_try);
   absl::Status FindParent(Work& work);
   absl::Status Solve(Work& work);
   absl::Status JudgeCandidate(Work& work);
-  bool LabelMovedUnder(const Work& work) const;
+  // Whether what the batch was solved on is no longer what it has to build on.
+  bool ParentChangedUnder(const Work& work) const;
   Attempt AfterError(Work& work, const absl::Status& status);
   Attempt Conclude(Work& work);
   Attempt Fail(const Work& work, const absl::Status& status);
   // Tries until the store takes the step or says what is wrong with it. CANCELLED when it is time
   // to stop.
   absl::Status Commit(const StoreStep& step);
-  void PublishCandidate(const Work& work, const LedgerEntry& finished);
+  void PublishCandidate(const Work& work, const RevisionRecord& record,
+                        const LedgerEntry& finished);
   void ReportGate(const GateResult& gate);
 
   RevisionStore* const store_;
   EditEngine* const engine_;
   ServingModel* const serving_;
   EditEventHub* const hub_;
+  RevisionEventHub* const changes_;
   EditObserver* const observer_;
   const Options options_;
   LabelMover label_mover_;
+  RevisionKeeper keeper_;
+  absl::Time next_sweep_ = absl::InfinitePast();
 
   mutable absl::Mutex mutex_;
   std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);
+  // Verbs that run between batches only.
+  std::deque<Command> jobs_ ABSL_GUARDED_BY(mutex_);
   // In order of arrival; the first one may be being solved.
   std::deque<std::shared_ptr<const LedgerEntry>> batches_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -50,6 +50,23 @@ class CoordinatorTest : public testing::Test {
     return result;
   }
 
+  absl::StatusOr<RevisionRecord> Mark(MarkCommand::Verb verb, int64_t revision) {
+    absl::StatusOr<RevisionRecord> result;
+    absl::Notification done;
+    h_.coordinator->Mark({verb, Revision(revision), "because", "test"},
+                         [&](absl::StatusOr<RevisionRecord> record) {
+                           result = std::move(record);
+                           done.Notify();
+                         });
+    done.WaitForNotification();
+    return result;
+  }
+  absl::Status MarkInStore(int64_t revision, RevisionMarks marks) {
+    StoreStep step;
+    step.marks = MarkChange{Revision(revision), marks};
+    return h_.store.Commit(step);
+  }
+
   EditHarness h_;
   std::atomic<bool> stop_called_{false};
 };
@@ -328,6 +345,112 @@ TEST_F(CoordinatorTest, FirstPendingOffsetIsTheLowestThatIsNotFinished) {
   h_.coordinator->Enqueue(entry);
   EXPECT_EQ(h_.coordinator->FirstPendingOffset("s"), 4);
   EXPECT_EQ(h_.coordinator->FirstPendingOffset("t"), std::nullopt);
+}
+
+// ---- The tree, and revisions that go ------------------------------------------------------------
+
+TEST_F(CoordinatorTest, EditsAfterARollbackGrowASecondBranchAndBothCanBeReturnedTo) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  ASSERT_THAT(Rollback(RollbackTo(1)), IsOk());
+  h_.Run("s", 2, "Oslo");
+  EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(1));
+  ASSERT_THAT(Promote(PromoteTo(2)), IsOk());
+  h_.Run("s", 3, "Bonn");
+  const RevisionRecord record = *h_.store.GetRevision(Revision(4));
+  EXPECT_EQ(record.parent, Revision(2));
+  EXPECT_EQ(record.line_edit_count, 3);
+  EXPECT_THAT(h_.engine.line(), ElementsAre(Revision(1), Revision(2), Revision(4)));
+  ASSERT_THAT(Promote(PromoteTo(3)), IsOk());
+  h_.Run("s", 4, "Bern");
+  EXPECT_EQ(h_.store.GetRevision(Revision(5))->parent, Revision(3));
+  EXPECT_THAT(h_.engine.line(), ElementsAre(Revision(1), Revision(3), Revision(5)));
+}
+
+TEST_F(CoordinatorTest, AStagedBatchIsNotBuiltOnADeletedRevision) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  ASSERT_THAT(Mark(MarkCommand::Verb::kDelete, 1), IsOk());
+  h_.Run("s", 1, "Paris", kStageOnly);
+  EXPECT_EQ(h_.store.GetRevision(Revision(2))->parent, kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, AStagedBatchWhoseParentIsPurgedWhileItIsSolvedIsSolvedOnLive) {
+  h_.Start();
+  h_.Run("s", 0, "Rome", kStageOnly);
+  std::atomic<bool> first{true};
+  absl::Notification purged;
+  h_.engine.on_step = [&](int /*step*/) {
+    if (!first.exchange(false)) return;
+    h_.coordinator->Mark(
+        {MarkCommand::Verb::kDelete, Revision(1), "", "test"},
+        [](const absl::StatusOr<RevisionRecord>& marked) { EXPECT_THAT(marked, IsOk()); });
+    h_.coordinator->Purge({true, false, "", "test"}, [&](const absl::StatusOr<Purged>& result) {
+      EXPECT_THAT(result->revisions, ElementsAre(Revision(1)));
+      purged.Notify();
+    });
+  };
+  EXPECT_EQ(h_.Run("s", 1, "Paris", kStageOnly).stage(), v1::VALIDATED);
+  purged.WaitForNotification();
+  EXPECT_THAT(h_.engine.solved_on(), ElementsAre(Revision(0), Revision(1), Revision(0)));
+  EXPECT_EQ(h_.store.GetRevision(Revision(2))->parent, kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, TheRetentionPolicyIsFollowedFromTheStartOn) {
+  h_.Start();
+  for (int64_t i = 0; i < 4; ++i) h_.Run("s", i, "Rome", kStageOnly);
+  ASSERT_THAT(Promote(PromoteTo(1)), IsOk());
+  Coordinator::Options options;
+  options.retention.keep_newest = 1;
+  options.retention.purge_delay = absl::ZeroDuration();
+  absl::Notification purged;
+  options.on_purged = [&] { purged.Notify(); };
+  h_.MakeCoordinator(options);
+  ASSERT_THAT(MarkInStore(4, {false, 1, 0}), IsOk());
+  ASSERT_THAT(h_.coordinator->Recover(), IsOk());
+  h_.coordinator->Start();
+  purged.WaitForNotification();
+  EXPECT_EQ(ReasonOf(h_.serving->Resolve(Revision(4)).status()), "REVISION_PURGED");
+  // The newest that serves is 3, and it stands on the others.
+  for (const int64_t revision : {1, 2, 3}) {
+    EXPECT_THAT(h_.serving->Resolve(Revision(revision)), IsOk());
+  }
+}
+
+TEST_F(CoordinatorTest, AValidationWaitsForTheBatchThatIsBeingSolvedAndVerbsDoNot) {
+  absl::Notification promoted, validated;
+  std::atomic<bool> first{true};
+  h_.engine.on_step = [&](int step) {
+    if (step == 2) {
+      EXPECT_TRUE(promoted.HasBeenNotified());
+    }
+    EXPECT_FALSE(validated.HasBeenNotified());
+    if (!first.exchange(false)) return;
+    h_.coordinator->Validate({Revision(1), {}}, [&](const absl::StatusOr<Validation>& result) {
+      EXPECT_THAT(result, IsOk());
+      EXPECT_EQ(h_.store.LatestRevision(), Revision(1));
+      validated.Notify();
+    });
+    h_.coordinator->SetLabel({"canary", Revision(0), std::nullopt, "", "test"},
+                             [&](const absl::StatusOr<LabelMoved>&) { promoted.Notify(); });
+  };
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "Rome").stage(), v1::LIVE);
+  validated.WaitForNotification();
+}
+
+TEST_F(CoordinatorTest, WhatWaitsWhenTheServerStopsIsAnswered) {
+  absl::Status validated, marked;
+  h_.coordinator->Validate({Revision(1), {}}, [&](const absl::StatusOr<Validation>& result) {
+    validated = result.status();
+  });
+  h_.coordinator->Mark(
+      {MarkCommand::Verb::kPin, Revision(1), "", "test"},
+      [&](const absl::StatusOr<RevisionRecord>& result) { marked = result.status(); });
+  h_.coordinator->Stop();
+  EXPECT_EQ(ReasonOf(validated), "DRAINING");
+  EXPECT_EQ(ReasonOf(marked), "DRAINING");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "server/errors.h"
+#include "server/serving_model.h"
 #include "server/testing/byte_tokenizer.h"
 #include "server/testing/fake_decode_backend.h"
 
@@ -44,7 +46,10 @@ class GenerationServiceTest : public ::testing::Test {
     scheduler.token_bytes = [this](TokenId id) { return tokenizer_.TokenBytes(id); };
     scheduler_ = std::make_unique<Scheduler>(&backend_, scheduler);
     GenerationService::Options options;
-    options.resolve_revision = [](Revision revision) { return Find(revision); };
+    for (const int64_t revision : {1, 2, 3}) {
+      serving_.AddRevision(std::make_shared<const Snapshot>(Snapshot{Revision(revision), nullptr}));
+    }
+    options.resolve_revision = [this](Revision revision) { return serving_.Resolve(revision); };
     options.resolve_label = [this](absl::string_view label) { return FindLabel(label); };
     options.tokenizer = &tokenizer_;
     options.scheduler = scheduler_.get();
@@ -62,16 +67,10 @@ class GenerationServiceTest : public ::testing::Test {
     server_->Shutdown();
   }
 
-  static absl::StatusOr<std::shared_ptr<const Snapshot>> Find(Revision revision) {
-    if (revision > Revision(3)) {
-      return WithReason(absl::NotFoundError("no such revision"), "REVISION_NOT_FOUND");
-    }
-    return std::make_shared<const Snapshot>(Snapshot{revision, nullptr});
-  }
   absl::StatusOr<std::shared_ptr<const Snapshot>> FindLabel(absl::string_view label) {
     if (label != "live") return WithReason(absl::NotFoundError("no label"), "LABEL_NOT_FOUND");
     absl::MutexLock lock(&mutex_);
-    return Find(live_);
+    return serving_.Resolve(live_);
   }
   void Promote(int64_t revision) {
     absl::MutexLock lock(&mutex_);
@@ -90,6 +89,7 @@ class GenerationServiceTest : public ::testing::Test {
 
   ByteTokenizer tokenizer_;
   FakeDecodeBackend backend_;
+  ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
   absl::Mutex mutex_;
   Revision live_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Scheduler> scheduler_;
@@ -277,6 +277,28 @@ TEST_F(GenerationServiceTest, ADrainingSchedulerMakesRequestsUnavailable) {
   const grpc::Status status = Generate(Request("a", 1));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReasonIn(status), "DRAINING");
+}
+
+TEST_F(GenerationServiceTest, ARunningGenerationEndsWithTheRevisionThatWasPurgedMeanwhile) {
+  v1::GenerateRequest request = Request("a", 3);
+  request.mutable_at()->set_revision(1);
+  backend_.Close();
+  grpc::Status status;
+  std::thread client([&] { status = Generate(request); });
+  backend_.AwaitStepAtGate();
+  serving_.SetDeleted(Revision(1), true);
+  serving_.Purge(Revision(1));
+  backend_.Open();
+  client.join();
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response_.text(), "ceg");
+  EXPECT_EQ(response_.revision(), 1);
+  EXPECT_EQ(ReasonIn(Generate(request)), "REVISION_PURGED");
+  request.mutable_at()->set_revision(2);
+  serving_.SetDeleted(Revision(2), true);
+  const grpc::Status deleted = Generate(request);
+  EXPECT_EQ(deleted.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ReasonIn(deleted), "REVISION_DELETED");
 }
 
 }  // namespace

@@ -2,29 +2,16 @@
 
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "server/proto_conversion.h"
+#include "server/revision_errors.h"
 
 namespace amend {
 namespace {
-
-absl::Status UnknownRevision(Revision revision, Revision latest) {
-  return WithReason(
-      absl::NotFoundError(absl::StrCat("revision ", revision.value(),
-                                       " does not exist; the latest is ", latest.value())),
-      "REVISION_NOT_FOUND",
-      {{"revision", absl::StrCat(revision.value())}, {"latest", absl::StrCat(latest.value())}});
-}
-
-absl::Status Unfit(Revision revision, const std::string& reason, const std::string& why) {
-  const std::string name = absl::StrCat("revision ", revision.value());
-  return WithPreconditionFailure(
-      WithReason(absl::FailedPreconditionError(absl::StrCat(name, " ", why)), reason,
-                 {{"revision", absl::StrCat(revision.value())}}),
-      reason, name, why);
-}
 
 absl::Status CheckEtag(const LabelRecord& label, const std::optional<std::string>& expected) {
   const std::string actual = EtagOf(label);
@@ -38,6 +25,21 @@ absl::Status CheckEtag(const LabelRecord& label, const std::optional<std::string
                      {"revision", absl::StrCat(label.revision.value())}});
 }
 
+absl::Status UnknownLabel(const absl::Status& status, const std::string& name) {
+  return WithReason(status, "LABEL_NOT_FOUND", {{"label", name}});
+}
+
+// Whether one more label may be made.
+absl::Status CheckRoom(const RevisionStore& store) {
+  const absl::StatusOr<std::vector<LabelRecord>> labels = store.ListLabels();
+  if (!labels.ok()) return FromStore(labels.status());
+  if (static_cast<int>(labels->size()) < LabelMover::kMaxLabels) return absl::OkStatus();
+  return WithReason(
+      absl::ResourceExhaustedError(absl::StrCat("there are ", labels->size(), " labels, at most ",
+                                                LabelMover::kMaxLabels, " may be")),
+      "TOO_MANY_LABELS");
+}
+
 PromotionResult ResultOf(const absl::Status& status) {
   if (status.ok()) return PromotionResult::kMoved;
   if (absl::IsAborted(status)) return PromotionResult::kConflict;
@@ -47,14 +49,49 @@ PromotionResult ResultOf(const absl::Status& status) {
 
 }  // namespace
 
-std::string EtagOf(const LabelRecord& label) { return absl::StrCat(label.generation); }
+absl::Status CheckServable(const RevisionStore& store, const ServingModel& serving,
+                           Revision revision) {
+  if (revision == kBaseRevision) return absl::OkStatus();
+  const absl::StatusOr<RevisionRecord> record = store.GetRevision(revision);
+  if (absl::IsNotFound(record.status())) return UnknownRevision(revision, store.LatestRevision());
+  if (!record.ok()) return FromStore(record.status());
+  if (record->state != RevisionState::kValidated) {
+    return UnfitRevision(revision, "NOT_VALIDATED",
+                         record->state == RevisionState::kRejected
+                             ? "was rejected by the gate and cannot serve"
+                             : "is not validated");
+  }
+  if (record->marks.purge_time_us != 0) return RevisionPurged(revision);
+  if (record->marks.delete_time_us != 0) return RevisionDeleted(revision);
+  if (!serving.Resolve(revision).ok()) {
+    return UnfitRevision(revision, "NOT_RESIDENT", "is not served: it could not be read at start");
+  }
+  return absl::OkStatus();
+}
 
-LabelMover::LabelMover(RevisionStore* store, ServingModel* serving, EditObserver* observer,
-                       std::function<absl::Time()> clock)
-    : store_(store), serving_(serving), observer_(observer), clock_(std::move(clock)) {}
+LabelMover::LabelMover(RevisionStore* store, ServingModel* serving, RevisionEventHub* changes,
+                       EditObserver* observer, std::function<absl::Time()> clock)
+    : store_(store),
+      serving_(serving),
+      changes_(changes),
+      observer_(observer),
+      clock_(std::move(clock)) {}
+
+std::string LabelMover::NameOf(Verb verb) {
+  switch (verb) {
+    case Verb::kPromote:
+      return "promote";
+    case Verb::kRollback:
+      return "rollback";
+    case Verb::kSet:
+      return "set_label";
+  }
+  return "";
+}
 
 absl::StatusOr<LabelMoved> LabelMover::Promote(const PromoteCommand& command) {
-  absl::StatusOr<LabelMoved> moved = CheckedPromote(command);
+  absl::StatusOr<LabelMoved> moved = MoveTo(Verb::kPromote, command.label, command.revision,
+                                            command.etag, command.reason, command.actor);
   observer_->Promoted(ResultOf(moved.status()));
   return moved;
 }
@@ -65,63 +102,71 @@ absl::StatusOr<LabelMoved> LabelMover::Rollback(const RollbackCommand& command) 
   return moved;
 }
 
-absl::StatusOr<LabelMoved> LabelMover::CheckedPromote(const PromoteCommand& command) {
-  absl::StatusOr<LabelRecord> label = store_->GetLabel(command.label);
-  const bool is_new = absl::IsNotFound(label.status());
-  if (is_new) label = LabelRecord{command.label, kBaseRevision, 0};
+absl::StatusOr<LabelMoved> LabelMover::Set(const SetLabelCommand& command) {
+  return MoveTo(Verb::kSet, command.label, command.revision, command.etag, command.reason,
+                command.actor);
+}
+
+absl::StatusOr<LabelRecord> LabelMover::Delete(const DeleteLabelCommand& command) {
+  const absl::StatusOr<LabelRecord> label = store_->GetLabel(command.label);
+  if (absl::IsNotFound(label.status())) return UnknownLabel(label.status(), command.label);
   if (!label.ok()) return FromStore(label.status());
-  AMEND_RETURN_IF_ERROR(CheckServable(command.revision));
   AMEND_RETURN_IF_ERROR(CheckEtag(*label, command.etag));
-  if (!is_new && label->revision == command.revision) {
-    return LabelMoved{*label, label->revision};
-  }
-  return Move(Verb::kPromote, *label, command.revision, command.reason, command.actor);
+  StoreStep step;
+  step.label_deletion = LabelDeletion{label->name, label->generation};
+  step.audit = AuditRecord{command.actor,
+                           "delete_label",
+                           label->name,
+                           label->revision,
+                           label->revision,
+                           command.reason,
+                           absl::ToUnixMicros(clock_())};
+  const absl::Status committed = store_->Commit(step);
+  if (!committed.ok()) return FromStore(committed);
+  serving_->RemoveLabel(label->name);
+  changes_->Publish(LabelDeletedEvent(*label));
+  return label;
+}
+
+absl::StatusOr<LabelMoved> LabelMover::MoveTo(Verb verb, const std::string& name, Revision to,
+                                              const std::optional<std::string>& etag,
+                                              const std::string& reason, const std::string& actor) {
+  absl::StatusOr<LabelRecord> label = store_->GetLabel(name);
+  const bool is_new = absl::IsNotFound(label.status());
+  if (is_new) label = LabelRecord{name, kBaseRevision, 0};
+  if (!label.ok()) return FromStore(label.status());
+  AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, to));
+  AMEND_RETURN_IF_ERROR(CheckEtag(*label, etag));
+  if (!is_new && label->revision == to) return LabelMoved{*label, label->revision};
+  if (is_new) AMEND_RETURN_IF_ERROR(CheckRoom(*store_));
+  return Move(verb, *label, is_new, to, reason, actor);
 }
 
 absl::StatusOr<LabelMoved> LabelMover::CheckedRollback(const RollbackCommand& command) {
   const absl::StatusOr<LabelRecord> label = store_->GetLabel(command.label);
-  if (absl::IsNotFound(label.status())) {
-    return WithReason(label.status(), "LABEL_NOT_FOUND", {{"label", command.label}});
-  }
+  if (absl::IsNotFound(label.status())) return UnknownLabel(label.status(), command.label);
   if (!label.ok()) return FromStore(label.status());
   AMEND_RETURN_IF_ERROR(CheckEtag(*label, command.etag));
   Revision target;
   if (command.target) {
     target = *command.target;
-    AMEND_RETURN_IF_ERROR(CheckServable(target));
+    AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, target));
     const std::string stands =
         absl::StrCat("is not earlier than revision ", label->revision.value(), ", where label \"",
                      label->name, "\" stands");
-    if (target == label->revision) return Unfit(target, "SAME_REVISION", stands);
-    if (target > label->revision) return Unfit(target, "NOT_EARLIER", stands);
+    if (target == label->revision) return UnfitRevision(target, "SAME_REVISION", stands);
+    if (target > label->revision) return UnfitRevision(target, "NOT_EARLIER", stands);
   } else {
     if (label->revision == kBaseRevision) {
-      return Unfit(kBaseRevision, "NO_PREVIOUS_REVISION",
-                   "is the unedited model and has no parent");
+      return UnfitRevision(kBaseRevision, "NO_PREVIOUS_REVISION",
+                           "is the unedited model and has no parent");
     }
     const absl::StatusOr<RevisionRecord> record = store_->GetRevision(label->revision);
     if (!record.ok()) return FromStore(record.status());
     target = record->parent;
-    AMEND_RETURN_IF_ERROR(CheckServable(target));
+    AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, target));
   }
-  return Move(Verb::kRollback, *label, target, command.reason, command.actor);
-}
-
-absl::Status LabelMover::CheckServable(Revision revision) const {
-  if (revision == kBaseRevision) return absl::OkStatus();
-  const absl::StatusOr<RevisionRecord> record = store_->GetRevision(revision);
-  if (absl::IsNotFound(record.status())) return UnknownRevision(revision, store_->LatestRevision());
-  if (!record.ok()) return FromStore(record.status());
-  if (record->state != RevisionState::kValidated) {
-    return Unfit(revision, "NOT_VALIDATED",
-                 record->state == RevisionState::kRejected
-                     ? "was rejected by the gate and cannot serve"
-                     : "is not validated");
-  }
-  if (!serving_->Resolve(revision).ok()) {
-    return Unfit(revision, "NOT_RESIDENT", "is not served: it could not be read at start");
-  }
-  return absl::OkStatus();
+  return Move(Verb::kRollback, *label, /*is_new=*/false, target, command.reason, command.actor);
 }
 
 void LabelMover::ReportNorms(Revision from, Revision to) const {
@@ -138,17 +183,13 @@ void LabelMover::ReportNorms(Revision from, Revision to) const {
   for (const auto& [layer, ratio] : ratios) observer_->UpdateNormRatio(layer, ratio);
 }
 
-absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, Revision to,
-                                            const std::string& reason, const std::string& actor) {
+absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, bool is_new,
+                                            Revision to, const std::string& reason,
+                                            const std::string& actor) {
   StoreStep step;
   step.label = LabelMove{from.name, to, from.generation};
-  step.audit = AuditRecord{actor,
-                           verb == Verb::kPromote ? "promote" : "rollback",
-                           from.name,
-                           from.revision,
-                           to,
-                           reason,
-                           absl::ToUnixMicros(clock_())};
+  step.audit = AuditRecord{
+      actor, NameOf(verb), from.name, from.revision, to, reason, absl::ToUnixMicros(clock_())};
   if (verb == Verb::kPromote && from.name == kLiveLabel && to != kBaseRevision) {
     // The staged batch has come to its end too.
     const absl::StatusOr<RevisionRecord> record = store_->GetRevision(to);
@@ -162,11 +203,16 @@ absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, 
   const absl::Status committed = store_->Commit(step);
   if (!committed.ok()) return FromStore(committed);
   AMEND_RETURN_IF_ERROR(serving_->MoveLabel(from.name, to));
+  // A new label does not begin at generation 1 after others were deleted.
+  const absl::StatusOr<LabelRecord> label = store_->GetLabel(from.name);
+  if (!label.ok()) return FromStore(label.status());
+  changes_->Publish(
+      LabelMovedEvent(*label, is_new ? std::nullopt : std::make_optional(from.revision)));
   if (from.name == kLiveLabel) {
     observer_->LiveRevisionChanged(to);
     ReportNorms(from.revision, to);
   }
-  return LabelMoved{LabelRecord{from.name, to, from.generation + 1}, from.revision};
+  return LabelMoved{*label, from.revision, is_new};
 }
 
 }  // namespace amend

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,12 +48,27 @@ class LabelMoverTest : public testing::Test {
   absl::StatusOr<LabelMoved> Rollback(const std::string& label, std::optional<Revision> target) {
     return mover_.Rollback({label, target, std::nullopt, "because", "me"});
   }
+  absl::StatusOr<LabelMoved> Set(const std::string& label, int64_t revision,
+                                 std::optional<std::string> etag = std::nullopt) {
+    return mover_.Set({label, Revision(revision), std::move(etag), "because", "me"});
+  }
+  absl::StatusOr<LabelRecord> Delete(const std::string& label,
+                                     std::optional<std::string> etag = std::nullopt) {
+    return mover_.Delete({label, std::move(etag), "because", "me"});
+  }
+  void MarkDeleted(int64_t revision, int64_t purge_time_us) {
+    StoreStep step;
+    step.marks = MarkChange{Revision(revision), {false, 7, purge_time_us}};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
   Revision At(const std::string& label) { return (*serving_.Resolve(label))->revision; }
 
   InMemoryRevisionStore store_;
   ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
   NormObserver observer_;
-  LabelMover mover_{&store_, &serving_, &observer_, [] { return absl::FromUnixMicros(77); }};
+  RevisionEventHub changes_;
+  LabelMover mover_{&store_, &serving_, &changes_, &observer_,
+                    [] { return absl::FromUnixMicros(77); }};
 };
 
 TEST_F(LabelMoverTest, PromoteMovesStoreAndServingAndWritesTheAuditTrail) {
@@ -147,6 +163,71 @@ TEST_F(LabelMoverTest, AWriteThatFailsMovesNothing) {
   store_.SetWriteStatus(absl::UnavailableError("I/O error"));
   EXPECT_EQ(ReasonOf(Promote("live", 1).status()), "STORE_READ_ONLY");
   EXPECT_EQ(At("live"), kBaseRevision);
+}
+
+TEST_F(LabelMoverTest, SetMovesALabelForwardAndBackAndKeepsTheReason) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved made, Set("canary", 3));
+  EXPECT_TRUE(made.is_new);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved back, Set("canary", 1));
+  EXPECT_FALSE(back.is_new);
+  EXPECT_EQ(back.previous, Revision(3));
+  EXPECT_EQ(At("canary"), Revision(1));
+  EXPECT_EQ(At("live"), kBaseRevision);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store_.ListAudit(INT64_MAX, 1));
+  EXPECT_EQ(audit[0].verb, "set_label");
+  EXPECT_EQ(audit[0].label, "canary");
+  EXPECT_EQ(audit[0].reason, "because");
+  EXPECT_EQ(audit[0].from, Revision(3));
+}
+
+TEST_F(LabelMoverTest, ASetWithAStaleEtagIsRefusedAndZeroMeansThatItIsNew) {
+  ASSERT_THAT(Set("canary", 1, "0"), IsOk());
+  EXPECT_EQ(ReasonOf(Set("canary", 3, "0").status()), "LIVE_CHANGED");
+  EXPECT_EQ(ReasonOf(Set("other", 3, "1").status()), "LIVE_CHANGED");
+  ASSERT_THAT(Set("canary", 3, "1"), IsOk());
+}
+
+TEST_F(LabelMoverTest, ALabelGoesOnlyWhereGenerationMay) {
+  EXPECT_EQ(ReasonOf(Set("canary", 2).status()), "NOT_VALIDATED");
+  EXPECT_EQ(ReasonOf(Set("canary", 9).status()), "REVISION_NOT_FOUND");
+  MarkDeleted(3, 0);
+  for (const absl::Status& status : {Set("canary", 3).status(), Promote("live", 3).status(),
+                                     Rollback("live", Revision(3)).status()}) {
+    EXPECT_EQ(ReasonOf(status), "REVISION_DELETED");
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+  }
+  MarkDeleted(3, 9);
+  for (const absl::Status& status : {Set("canary", 3).status(), Promote("live", 3).status(),
+                                     Rollback("live", Revision(3)).status()}) {
+    EXPECT_EQ(ReasonOf(status), "REVISION_PURGED");
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+  }
+  EXPECT_FALSE(serving_.Resolve("canary").ok());
+}
+
+TEST_F(LabelMoverTest, ADeletedLabelIsGoneFromStoreAndServing) {
+  ASSERT_THAT(Set("canary", 3), IsOk());
+  EXPECT_EQ(ReasonOf(Delete("canary", "7").status()), "LIVE_CHANGED");
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelRecord label, Delete("canary", "1"));
+  EXPECT_EQ(label.revision, Revision(3));
+  EXPECT_FALSE(serving_.Resolve("canary").ok());
+  EXPECT_EQ(ReasonOf(Delete("canary").status()), "LABEL_NOT_FOUND");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, store_.ListAudit(INT64_MAX, 1));
+  EXPECT_EQ(audit[0].verb, "delete_label");
+  EXPECT_EQ(audit[0].from, Revision(3));
+  // A compare-and-set on the old label must not hit the new one.
+  AMEND_ASSERT_OK_AND_ASSIGN(const LabelMoved again, Set("canary", 1, "0"));
+  EXPECT_EQ(again.label.generation, 2);
+}
+
+TEST_F(LabelMoverTest, ThereAreOnlySoManyLabels) {
+  for (int i = 1; i < LabelMover::kMaxLabels; ++i) {
+    ASSERT_THAT(Set(absl::StrCat("label-", i), 1), IsOk());
+  }
+  const auto refused = Set("one-more", 1);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("256")));
+  EXPECT_EQ(ReasonOf(refused.status()), "TOO_MANY_LABELS");
+  EXPECT_THAT(Set("label-1", 3), IsOk());
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/errors.h"
-#include "server/label_mover.h"
 
 namespace amend {
 namespace {
@@ -24,6 +23,13 @@ v1::BatchStage StageOf(BatchState state) {
       return v1::LIVE;
   }
   return v1::BATCH_STAGE_UNSPECIFIED;
+}
+
+google::protobuf::Timestamp TimeOf(int64_t micros) {
+  google::protobuf::Timestamp time;
+  time.set_seconds(micros / 1000000);
+  time.set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
+  return time;
 }
 
 template <typename Message>
@@ -140,11 +146,26 @@ v1::Revision::State ToProto(RevisionState state) {
   return v1::Revision::STATE_UNSPECIFIED;
 }
 
+std::string EtagOf(const LabelRecord& label) { return absl::StrCat(label.generation); }
+
 v1::Label ToProto(const LabelRecord& label) {
   v1::Label out;
   out.set_name(label.name);
   out.set_revision(label.revision.value());
   out.set_etag(EtagOf(label));
+  return out;
+}
+
+v1::AuditRecord ToProto(const AuditRecord& record) {
+  v1::AuditRecord out;
+  out.set_sequence(record.sequence);
+  *out.mutable_time() = TimeOf(record.time_us);
+  out.set_actor(record.actor);
+  out.set_verb(record.verb);
+  out.set_label(record.label);
+  out.set_from(record.from.value());
+  out.set_to(record.to.value());
+  out.set_reason(record.reason);
   return out;
 }
 
@@ -158,9 +179,14 @@ v1::Revision ToProto(const RevisionRecord& record) {
   out.set_edit_count(record.edit_count);
   out.set_line_edit_count(record.line_edit_count);
   *out.mutable_gate_report() = ToProto(record.gate);
-  out.mutable_create_time()->set_seconds(record.create_time_us / 1000000);
-  out.mutable_create_time()->set_nanos(static_cast<int32_t>(record.create_time_us % 1000000) *
-                                       1000);
+  *out.mutable_create_time() = TimeOf(record.create_time_us);
+  out.set_pinned(record.marks.pinned);
+  if (record.marks.delete_time_us != 0) {
+    *out.mutable_delete_time() = TimeOf(record.marks.delete_time_us);
+  }
+  if (record.marks.purge_time_us != 0) {
+    *out.mutable_purge_time() = TimeOf(record.marks.purge_time_us);
+  }
   for (const LayerNorm& norm : record.norms) {
     v1::LayerNorm& out_norm = *out.add_layer_norms();
     out_norm.set_layer(norm.layer.value());

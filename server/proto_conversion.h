@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_PROTO_CONVERSION_H_
 #define AMEND_SERVER_PROTO_CONVERSION_H_
 
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,7 +25,10 @@ GateThresholds ThresholdsFromProto(const v1::GateThresholds& thresholds,
 v1::EditResult ToProto(const EditVerdict& verdict, const std::string& client_edit_id);
 v1::GateReport ToProto(const GateVerdict& verdict);
 v1::Revision::State ToProto(RevisionState state);
+// The etag of a label as clients see it: its generation.
+std::string EtagOf(const LabelRecord& label);
 v1::Label ToProto(const LabelRecord& label);
+v1::AuditRecord ToProto(const AuditRecord& record);
 // Without labels, edits and edit results.
 v1::Revision ToProto(const RevisionRecord& record);
 // One result per verdict; `edits` are those of the batch.

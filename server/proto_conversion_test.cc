@@ -133,5 +133,24 @@ TEST(ProtoConversionTest, AWantedStageIsReachedByItselfAndByWhatComesLater) {
   EXPECT_TRUE(Reached(StatusAt({"s", 0}, 1, v1::FAILED), v1::LIVE));
 }
 
+TEST(ProtoConversionTest, MarksAndAuditRecordsKeepWhatTheySay) {
+  RevisionRecord record;
+  record.revision = Revision(3);
+  record.marks = {true, 1'500'000, 0};
+  const v1::Revision revision = ToProto(record);
+  EXPECT_TRUE(revision.pinned());
+  EXPECT_EQ(revision.delete_time().seconds(), 1);
+  EXPECT_EQ(revision.delete_time().nanos(), 500'000'000);
+  EXPECT_FALSE(revision.has_purge_time());
+  const v1::AuditRecord audit =
+      ToProto(AuditRecord{"me", "pin", "", Revision(3), Revision(3), "why", 2'000'000, 9});
+  EXPECT_EQ(audit.sequence(), 9);
+  EXPECT_EQ(audit.actor(), "me");
+  EXPECT_EQ(audit.verb(), "pin");
+  EXPECT_EQ(audit.to(), 3);
+  EXPECT_EQ(audit.reason(), "why");
+  EXPECT_EQ(audit.time().seconds(), 2);
+}
+
 }  // namespace
 }  // namespace amend

@@ -32,7 +32,7 @@ absl::StatusOr<LiveLine> ReadLiveLine(const RevisionStore& store, Revision live)
 absl::Status Load(const RevisionStore& store, const RevisionRecord& record,
                   const LiveLine& live_line, EditEngine& engine, ServingModel& serving) {
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> parent,
-                         serving.Resolve(record.parent));
+                         serving.Resident(record.parent));
   RevisionFactors factors;
   std::shared_ptr<const HookStack> hooks;
   if (record.withdraws()) {
@@ -46,6 +46,7 @@ absl::Status Load(const RevisionStore& store, const RevisionRecord& record,
   }
   serving.AddRevision(
       std::make_shared<const Snapshot>(Snapshot{record.revision, std::move(hooks)}));
+  serving.SetDeleted(record.revision, record.marks.delete_time_us != 0);
   return absl::OkStatus();
 }
 
@@ -68,6 +69,10 @@ absl::Status LoadRevisions(const RevisionStore& store, const LiveLine& live_line
     absl::Status status = record.status();
     if (record.ok()) {
       if (record->state != RevisionState::kValidated) continue;
+      if (record->marks.purge_time_us != 0) {
+        serving.Purge(revision);
+        continue;
+      }
       status = Load(store, *record, live_line, engine, serving);
     }
     if (status.ok()) {

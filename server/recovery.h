@@ -14,7 +14,7 @@ namespace amend {
 // What a start found in the store.
 struct RecoveryReport {
   Revision live;
-  // Validated revisions that serve again, revision 0 not counted.
+  // Validated revisions that serve again, or could when they are undeleted; revision 0 not counted.
   int revisions = 0;
   // What does not serve and why, one line each: damaged revisions off the live line, what builds on
   // them, labels that stand on them.

@@ -46,6 +46,11 @@ class RecoveryTest : public testing::Test {
     step.label = LabelMove{label, Revision(to), std::nullopt};
     ASSERT_THAT(store_.Commit(step), IsOk());
   }
+  void Mark(int64_t revision, RevisionMarks marks) {
+    StoreStep step;
+    step.marks = MarkChange{Revision(revision), marks};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+  }
   absl::StatusOr<RecoveryReport> Recover() { return RecoverServing(store_, engine_, serving_); }
 
   InMemoryRevisionStore store_;
@@ -113,6 +118,27 @@ TEST_F(RecoveryTest, BatchesThatWereNotSolvedComeInOrderOfArrival) {
   ASSERT_EQ(report.pending.size(), 2u);
   EXPECT_EQ(report.pending[0].key.session, "b");
   EXPECT_EQ(report.pending[1].key.session, "a");
+}
+
+TEST_F(RecoveryTest, ADeletedRevisionIsResidentForItsChildrenAndDoesNotServe) {
+  Mark(3, {false, 7, 0});
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  EXPECT_THAT(report.skipped, IsEmpty());
+  EXPECT_EQ(ReasonOf(serving_.Resolve(Revision(3)).status()), "REVISION_DELETED");
+  EXPECT_THAT(serving_.Resident(Revision(3)), IsOk());
+  EXPECT_THAT(serving_.Resolve(Revision(4)), IsOk());
+}
+
+TEST_F(RecoveryTest, APurgedRevisionIsKnownAsSuchAndNothingIsAmiss) {
+  for (const int64_t revision : {4, 3}) {
+    Mark(revision, {false, 7, 0});
+    Mark(revision, {false, 7, 9});
+  }
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  EXPECT_THAT(report.skipped, IsEmpty());
+  EXPECT_EQ(report.revisions, 2);
+  EXPECT_EQ(ReasonOf(serving_.Resolve(Revision(3)).status()), "REVISION_PURGED");
+  EXPECT_THAT(serving_.Resolve(Revision(2)), IsOk());
 }
 
 }  // namespace

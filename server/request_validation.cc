@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "storage/revision_store.h"
 
 namespace amend {
 namespace {
@@ -58,10 +59,7 @@ absl::Status ValidateThreshold(absl::string_view field, bool is_set, double valu
   return Invalid(absl::StrCat("thresholds.", field), absl::StrCat(value, " is not in [0, 1]"));
 }
 
-absl::Status ValidatePolicy(v1::Promotion promotion, const v1::GateThresholds& thresholds) {
-  if (!v1::Promotion_IsValid(promotion)) {
-    return Invalid("promotion", absl::StrCat(static_cast<int>(promotion), " is not known"));
-  }
+absl::Status ValidateThresholds(const v1::GateThresholds& thresholds) {
   AMEND_RETURN_IF_ERROR(
       ValidateThreshold("reliability", thresholds.has_reliability(), thresholds.reliability()));
   AMEND_RETURN_IF_ERROR(
@@ -69,14 +67,29 @@ absl::Status ValidatePolicy(v1::Promotion promotion, const v1::GateThresholds& t
   return ValidateThreshold("locality", thresholds.has_locality(), thresholds.locality());
 }
 
-absl::Status ValidateRevisionNumber(int64_t revision) {
+absl::Status ValidatePolicy(v1::Promotion promotion, const v1::GateThresholds& thresholds) {
+  if (!v1::Promotion_IsValid(promotion)) {
+    return Invalid("promotion", absl::StrCat(static_cast<int>(promotion), " is not known"));
+  }
+  return ValidateThresholds(thresholds);
+}
+
+absl::Status ValidateRevisionNumber(int64_t revision, absl::string_view field = "revision") {
   if (revision >= 0) return absl::OkStatus();
-  return Invalid("revision", absl::StrCat(revision, " is negative"));
+  return Invalid(field, absl::StrCat(revision, " is negative"));
 }
 
 // An empty label means "live".
 absl::Status ValidateLabel(absl::string_view label) {
   return label.empty() ? absl::OkStatus() : ValidateName("label", label);
+}
+
+// One that SetLabel and DeleteLabel may touch.
+absl::Status ValidateOtherLabel(absl::string_view label) {
+  AMEND_RETURN_IF_ERROR(ValidateName("label", label));
+  if (label != kLiveLabel) return absl::OkStatus();
+  return Invalid("label", absl::StrCat("\"", kLiveLabel,
+                                       "\" is moved by Promote and Rollback and always stays"));
 }
 
 absl::Status ValidateReason(absl::string_view reason) {
@@ -156,6 +169,36 @@ absl::Status ValidateRollback(const v1::RollbackRequest& request) {
       break;
   }
   return Invalid("target", "is not set: give a revision, or previous");
+}
+
+absl::Status ValidateCompare(const v1::CompareRevisionsRequest& request) {
+  AMEND_RETURN_IF_ERROR(ValidateRevisionNumber(request.base_revision(), "base_revision"));
+  return ValidateRevisionNumber(request.revision());
+}
+
+absl::Status ValidateValidate(const v1::ValidateRevisionRequest& request) {
+  AMEND_RETURN_IF_ERROR(ValidateRevisionNumber(request.revision()));
+  return ValidateThresholds(request.thresholds());
+}
+
+absl::Status ValidateSetLabel(const v1::SetLabelRequest& request) {
+  AMEND_RETURN_IF_ERROR(ValidateOtherLabel(request.label()));
+  AMEND_RETURN_IF_ERROR(ValidateRevisionNumber(request.revision()));
+  return ValidateReason(request.reason());
+}
+
+absl::Status ValidateDeleteLabel(const v1::DeleteLabelRequest& request) {
+  AMEND_RETURN_IF_ERROR(ValidateOtherLabel(request.label()));
+  return ValidateReason(request.reason());
+}
+
+absl::Status ValidateMark(int64_t revision, absl::string_view reason) {
+  AMEND_RETURN_IF_ERROR(ValidateRevisionNumber(revision));
+  return ValidateReason(reason);
+}
+
+absl::Status ValidatePurge(const v1::PurgeRevisionsRequest& request) {
+  return ValidateReason(request.reason());
 }
 
 absl::StatusOr<int> PageSize(int32_t requested) {

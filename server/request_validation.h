@@ -33,6 +33,13 @@ absl::Status ValidateListBatches(const v1::ListEditBatchesRequest& request);
 absl::Status ValidateGetRevision(const v1::GetRevisionRequest& request);
 absl::Status ValidatePromote(const v1::PromoteRequest& request);
 absl::Status ValidateRollback(const v1::RollbackRequest& request);
+absl::Status ValidateCompare(const v1::CompareRevisionsRequest& request);
+absl::Status ValidateValidate(const v1::ValidateRevisionRequest& request);
+absl::Status ValidateSetLabel(const v1::SetLabelRequest& request);
+absl::Status ValidateDeleteLabel(const v1::DeleteLabelRequest& request);
+// Of PinRevision, UnpinRevision, DeleteRevision and UndeleteRevision.
+absl::Status ValidateMark(int64_t revision, absl::string_view reason);
+absl::Status ValidatePurge(const v1::PurgeRevisionsRequest& request);
 
 // 50 for 0, at most 1000.
 absl::StatusOr<int> PageSize(int32_t requested);

@@ -154,5 +154,57 @@ TEST(BatchErrorTest, NamesTheFirstViolationsAndCountsTheRest) {
             "a batch of 6 edits is malformed: f0 is bad; f1 is bad; f2 is bad; and 2 more");
 }
 
+TEST(ValidateSetLabelTest, WantsANameOfItsOwn) {
+  v1::SetLabelRequest request;
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("empty")));
+  request.set_label(std::string(129, 'x'));
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("129")));
+  request.set_label("a b");
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("[A-Za-z0-9._:-]")));
+  request.set_label("live");
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("Promote")));
+  request.set_label("canary");
+  EXPECT_THAT(ValidateSetLabel(request), IsOk());
+  request.set_revision(-1);
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("-1")));
+  request.set_revision(0);
+  request.set_reason(std::string(1025, 'x'));
+  EXPECT_THAT(ValidateSetLabel(request), StatusIs(kInvalid, HasSubstr("1025")));
+}
+
+TEST(ValidateDeleteLabelTest, NeverTakesLive) {
+  v1::DeleteLabelRequest request;
+  request.set_label("live");
+  EXPECT_THAT(ValidateDeleteLabel(request), StatusIs(kInvalid, HasSubstr("always stays")));
+  request.set_label("canary");
+  EXPECT_THAT(ValidateDeleteLabel(request), IsOk());
+}
+
+TEST(ValidateMarkTest, WantsARevisionAndAShortReason) {
+  EXPECT_THAT(ValidateMark(3, "because"), IsOk());
+  EXPECT_THAT(ValidateMark(-3, ""), StatusIs(kInvalid, HasSubstr("-3")));
+  EXPECT_THAT(ValidateMark(3, std::string(1025, 'x')), StatusIs(kInvalid));
+  v1::PurgeRevisionsRequest purge;
+  EXPECT_THAT(ValidatePurge(purge), IsOk());
+  purge.set_reason(std::string(1025, 'x'));
+  EXPECT_THAT(ValidatePurge(purge), StatusIs(kInvalid));
+}
+
+TEST(ValidateCompareTest, NamesTheRevisionThatIsNegative) {
+  v1::CompareRevisionsRequest request;
+  request.set_base_revision(-1);
+  EXPECT_THAT(ValidateCompare(request), StatusIs(kInvalid, HasSubstr("base_revision")));
+  request.set_base_revision(0);
+  EXPECT_THAT(ValidateCompare(request), IsOk());
+}
+
+TEST(ValidateValidateTest, ThresholdsAreShares) {
+  v1::ValidateRevisionRequest request;
+  request.mutable_thresholds()->set_generality(1.5);
+  EXPECT_THAT(ValidateValidate(request), StatusIs(kInvalid, HasSubstr("thresholds.generality")));
+  request.mutable_thresholds()->set_generality(0.5);
+  EXPECT_THAT(ValidateValidate(request), IsOk());
+}
+
 }  // namespace
 }  // namespace amend

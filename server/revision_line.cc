@@ -71,6 +71,10 @@ absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEn
                                       Revision live) {
   if (entry.promotion == PromotionPolicy::kWhenValidated) return live;
   AMEND_ASSIGN_OR_RETURN(const Revision staged, LastStaged(store, entry.key));
+  if (staged != kBaseRevision) {
+    AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store.GetRevision(staged));
+    if (record.marks.delete_time_us != 0) return live;
+  }
   for (Revision at = staged; at != live;) {
     if (at == kBaseRevision) return live;
     AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store.GetRevision(at));

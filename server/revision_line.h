@@ -32,9 +32,9 @@ absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
                           const std::map<Revision, std::set<int32_t>>& withdrawn);
 
 // What a batch is solved on. PROMOTE_WHEN_VALIDATED: `live`. STAGE_ONLY: the last staged revision
-// of its session, where all that lies between that one and `live` was staged by this session and
-// never promoted; else `live`. So a staging session builds on its own batches until the label
-// moves, also over a restart.
+// of its session, where it is not deleted and all that lies between it and `live` was staged by
+// this session and never promoted; else `live`. So a staging session builds on its own batches
+// until the label moves, also over a restart.
 absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEntry& entry,
                                       Revision live);
 

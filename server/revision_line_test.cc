@@ -176,5 +176,15 @@ TEST_F(RevisionLineTest, PrepareBeginsAnewForAnotherLine) {
   EXPECT_THAT(engine_.line(), IsEmpty());
 }
 
+TEST_F(RevisionLineTest, StagingDoesNotBuildOnADeletedRevision) {
+  Add(0, "s", BatchState::kLive);
+  Add(1, "s", BatchState::kValidated);
+  EXPECT_EQ(ParentOfNext("s", 1), 2);
+  StoreStep step;
+  step.marks = MarkChange{Revision(2), {false, 7, 0}};
+  ASSERT_THAT(store_.Commit(step), IsOk());
+  EXPECT_EQ(ParentOfNext("s", 1), 1);
+}
+
 }  // namespace
 }  // namespace amend

@@ -12,6 +12,8 @@
 #include "server/label_mover.h"
 #include "server/proto_conversion.h"
 #include "server/request_validation.h"
+#include "server/revision_comparison.h"
+#include "server/revision_watch.h"
 #include "server/unary_call.h"
 
 namespace amend {
@@ -98,23 +100,53 @@ absl::Status ReadRevisions(const RevisionStore& store, const v1::ListRevisionsRe
   return absl::OkStatus();
 }
 
-// Ends a verb's call with what the coordinator says. Request and response live until then.
-template <typename Response>
-Coordinator::LabelCallback Answer(grpc::ServerUnaryReactor* reactor, Response* response) {
-  return [reactor, response](const absl::StatusOr<LabelMoved>& moved) {
-    if (moved.ok()) {
-      *response->mutable_label() = ToProto(moved->label);
-      response->set_previous_revision(moved->previous.value());
+absl::Status ReadLabels(const RevisionStore& store, v1::ListLabelsResponse& response) {
+  AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store.ListLabels());
+  for (const LabelRecord& label : labels) *response.add_labels() = ToProto(label);
+  return absl::OkStatus();
+}
+
+absl::Status ReadAudit(const RevisionStore& store, const v1::ListAuditRecordsRequest& request,
+                       v1::ListAuditRecordsResponse& response) {
+  AMEND_ASSIGN_OR_RETURN(const int limit, PageSize(request.page_size()));
+  AMEND_ASSIGN_OR_RETURN(const int64_t before,
+                         ParsePageToken(request.page_token(), std::numeric_limits<int64_t>::max()));
+  AMEND_ASSIGN_OR_RETURN(const std::vector<AuditRecord> records,
+                         store.ListAudit(before, limit + 1));
+  for (const AuditRecord& record : records) {
+    if (response.records_size() == limit) {
+      response.set_next_page_token(PageToken(record.sequence + 1));
+      break;
     }
-    reactor->Finish(ToGrpcStatus(moved.status()));
+    *response.add_records() = ToProto(record);
+  }
+  return absl::OkStatus();
+}
+
+// Ends a verb's call with what the coordinator says; `fill` makes the response of it. Request and
+// response live until then.
+template <typename Result, typename Fill>
+Coordinator::Callback<Result> Answer(grpc::ServerUnaryReactor* reactor, Fill fill) {
+  return [reactor, fill](const absl::StatusOr<Result>& result) {
+    if (result.ok()) fill(*result);
+    reactor->Finish(ToGrpcStatus(result.status()));
   };
+}
+
+// Promote's and Rollback's responses have the same fields.
+template <typename Response>
+Coordinator::LabelCallback AnswerMove(grpc::ServerUnaryReactor* reactor, Response* response) {
+  return Answer<LabelMoved>(reactor, [response](const LabelMoved& moved) {
+    *response->mutable_label() = ToProto(moved.label);
+    response->set_previous_revision(moved.previous.value());
+  });
 }
 
 }  // namespace
 
 RevisionService::RevisionService(Coordinator* coordinator, const RevisionStore* store,
-                                 TaskExecutor* executor)
-    : coordinator_(coordinator), store_(store), executor_(executor) {}
+                                 RevisionEventHub* changes, TaskExecutor* executor)
+    : coordinator_(coordinator), store_(store), changes_(changes), executor_(executor) {}
 
 grpc::ServerUnaryReactor* RevisionService::GetRevision(grpc::CallbackServerContext* context,
                                                        const v1::GetRevisionRequest* request,
@@ -142,7 +174,7 @@ grpc::ServerUnaryReactor* RevisionService::Promote(grpc::CallbackServerContext* 
   PromoteCommand command{LabelOr(request->label()), Revision(request->revision()),
                          EtagFrom(request->etag()), request->reason(), context->peer()};
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  coordinator_->Promote(std::move(command), Answer(reactor, response));
+  coordinator_->Promote(std::move(command), AnswerMove(reactor, response));
   return reactor;
 }
 
@@ -160,8 +192,148 @@ grpc::ServerUnaryReactor* RevisionService::Rollback(grpc::CallbackServerContext*
   command.reason = request->reason();
   command.actor = context->peer();
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  coordinator_->Rollback(std::move(command), Answer(reactor, response));
+  coordinator_->Rollback(std::move(command), AnswerMove(reactor, response));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* RevisionService::CompareRevisions(
+    grpc::CallbackServerContext* context, const v1::CompareRevisionsRequest* request,
+    v1::CompareRevisionsResponse* response) {
+  const absl::Status valid = ValidateCompare(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  return FinishOnExecutor(context, executor_, [this, request, response] {
+    absl::StatusOr<v1::CompareRevisionsResponse> compared =
+        amend::CompareRevisions(*store_, *request);
+    if (compared.ok()) *response = *std::move(compared);
+    return FromStore(compared.status());
+  });
+}
+
+grpc::ServerWriteReactor<v1::WatchRevisionsResponse>* RevisionService::WatchRevisions(
+    grpc::CallbackServerContext* /*context*/, const v1::WatchRevisionsRequest* /*request*/) {
+  return RevisionWatch::Create(changes_, kMaxWaitingEvents);
+}
+
+grpc::ServerUnaryReactor* RevisionService::ValidateRevision(
+    grpc::CallbackServerContext* context, const v1::ValidateRevisionRequest* request,
+    v1::ValidateRevisionResponse* response) {
+  const absl::Status valid = ValidateValidate(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->Validate(
+      {Revision(request->revision()), request->thresholds()},
+      Answer<Validation>(reactor, [response](const Validation& validation) {
+        *response->mutable_gate_report() = ToProto(validation.gate.verdict);
+        for (v1::EditResult& result : ResultsOf(validation.gate.edits, validation.edits)) {
+          *response->add_edit_results() = std::move(result);
+        }
+      }));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RevisionService::ListLabels(grpc::CallbackServerContext* context,
+                                                      const v1::ListLabelsRequest* /*request*/,
+                                                      v1::ListLabelsResponse* response) {
+  return FinishOnExecutor(context, executor_,
+                          [this, response] { return FromStore(ReadLabels(*store_, *response)); });
+}
+
+grpc::ServerUnaryReactor* RevisionService::SetLabel(grpc::CallbackServerContext* context,
+                                                    const v1::SetLabelRequest* request,
+                                                    v1::SetLabelResponse* response) {
+  const absl::Status valid = ValidateSetLabel(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  SetLabelCommand command{request->label(), Revision(request->revision()),
+                          EtagFrom(request->etag()), request->reason(), context->peer()};
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->SetLabel(std::move(command),
+                         Answer<LabelMoved>(reactor, [response](const LabelMoved& moved) {
+                           *response->mutable_label() = ToProto(moved.label);
+                           if (!moved.is_new)
+                             response->set_previous_revision(moved.previous.value());
+                         }));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RevisionService::DeleteLabel(grpc::CallbackServerContext* context,
+                                                       const v1::DeleteLabelRequest* request,
+                                                       v1::DeleteLabelResponse* response) {
+  const absl::Status valid = ValidateDeleteLabel(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  DeleteLabelCommand command{request->label(), EtagFrom(request->etag()), request->reason(),
+                             context->peer()};
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->DeleteLabel(std::move(command),
+                            Answer<LabelRecord>(reactor, [response](const LabelRecord& label) {
+                              *response->mutable_label() = ToProto(label);
+                            }));
+  return reactor;
+}
+
+template <typename Request>
+grpc::ServerUnaryReactor* RevisionService::Mark(grpc::CallbackServerContext* context,
+                                                MarkCommand::Verb verb, const Request& request,
+                                                v1::Revision* response) {
+  const absl::Status valid = ValidateMark(request.revision(), request.reason());
+  if (!valid.ok()) return FinishNow(context, valid);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->Mark(
+      {verb, Revision(request.revision()), request.reason(), context->peer()},
+      Answer<RevisionRecord>(reactor, [this, response](const RevisionRecord& record) {
+        *response = ToProto(record);
+        const auto labels = LabelsByRevision(*store_);
+        if (labels.ok()) AddLabels(*labels, *response);
+      }));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RevisionService::PinRevision(grpc::CallbackServerContext* context,
+                                                       const v1::PinRevisionRequest* request,
+                                                       v1::Revision* response) {
+  return Mark(context, MarkCommand::Verb::kPin, *request, response);
+}
+
+grpc::ServerUnaryReactor* RevisionService::UnpinRevision(grpc::CallbackServerContext* context,
+                                                         const v1::UnpinRevisionRequest* request,
+                                                         v1::Revision* response) {
+  return Mark(context, MarkCommand::Verb::kUnpin, *request, response);
+}
+
+grpc::ServerUnaryReactor* RevisionService::DeleteRevision(grpc::CallbackServerContext* context,
+                                                          const v1::DeleteRevisionRequest* request,
+                                                          v1::Revision* response) {
+  return Mark(context, MarkCommand::Verb::kDelete, *request, response);
+}
+
+grpc::ServerUnaryReactor* RevisionService::UndeleteRevision(
+    grpc::CallbackServerContext* context, const v1::UndeleteRevisionRequest* request,
+    v1::Revision* response) {
+  return Mark(context, MarkCommand::Verb::kUndelete, *request, response);
+}
+
+grpc::ServerUnaryReactor* RevisionService::PurgeRevisions(grpc::CallbackServerContext* context,
+                                                          const v1::PurgeRevisionsRequest* request,
+                                                          v1::PurgeRevisionsResponse* response) {
+  const absl::Status valid = ValidatePurge(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->Purge(
+      {request->without_delay(), request->dry_run(), request->reason(), context->peer()},
+      Answer<Purged>(reactor, [response](const Purged& purged) {
+        for (const Revision revision : purged.revisions) {
+          response->add_revisions(revision.value());
+        }
+        response->set_more(purged.more);
+      }));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RevisionService::ListAuditRecords(
+    grpc::CallbackServerContext* context, const v1::ListAuditRecordsRequest* request,
+    v1::ListAuditRecordsResponse* response) {
+  return FinishOnExecutor(context, executor_, [this, request, response] {
+    return FromStore(ReadAudit(*store_, *request, *response));
+  });
 }
 
 }  // namespace amend

@@ -45,6 +45,24 @@ class RevisionServiceTest : public testing::Test {
     return s_.revisions->GetRevision(&context, request, response);
   }
 
+  using Stub = v1::RevisionService::Stub;
+  template <typename Request, typename Response>
+  grpc::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                    const Request& request, Response* response) {
+    grpc::ClientContext context;
+    response->Clear();
+    return (s_.revisions.get()->*method)(&context, request, response);
+  }
+  static v1::SetLabelRequest LabelRequest(const std::string& label, int64_t revision,
+                                          const std::string& etag) {
+    v1::SetLabelRequest request;
+    request.set_label(label);
+    request.set_revision(revision);
+    request.set_etag(etag);
+    request.set_reason("because");
+    return request;
+  }
+
   EditServer s_;
   v1::RollbackResponse rolled_back_;
 };
@@ -186,6 +204,146 @@ TEST_F(RevisionServiceTest, AVerbIsAnsweredWhenTheServerStopsBeforeItsTurn) {
   const grpc::Status status = PromoteTo(0);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReasonOfRpc(status), "DRAINING");
+}
+
+// ---- Labels, revisions that go, the audit trail -------------------------------------------------
+
+TEST_F(RevisionServiceTest, ALabelIsMadeMovedListedAndDeleted) {
+  s_.Run("s", 0, "Rome");
+  s_.Run("s", 1, "Paris");
+  v1::SetLabelResponse set;
+  ASSERT_TRUE(Call(&Stub::SetLabel, LabelRequest("canary", 2, "0"), &set).ok());
+  EXPECT_FALSE(set.has_previous_revision());
+  EXPECT_EQ(set.label().etag(), "1");
+  ASSERT_TRUE(Call(&Stub::SetLabel, LabelRequest("canary", 1, "1"), &set).ok());
+  EXPECT_EQ(set.previous_revision(), 2);
+  v1::ListLabelsResponse labels;
+  ASSERT_TRUE(Call(&Stub::ListLabels, v1::ListLabelsRequest(), &labels).ok());
+  ASSERT_EQ(labels.labels_size(), 2);
+  EXPECT_EQ(labels.labels(0).name(), "canary");
+  EXPECT_EQ(labels.labels(0).revision(), 1);
+  EXPECT_EQ((*s_.serving->Resolve("canary"))->revision, Revision(1));
+  v1::DeleteLabelRequest deletion;
+  deletion.set_label("canary");
+  deletion.set_etag("1");
+  v1::DeleteLabelResponse deleted;
+  EXPECT_EQ(ReasonOfRpc(Call(&Stub::DeleteLabel, deletion, &deleted)), "LIVE_CHANGED");
+  deletion.set_etag("2");
+  ASSERT_TRUE(Call(&Stub::DeleteLabel, deletion, &deleted).ok());
+  EXPECT_EQ(deleted.label().revision(), 1);
+  EXPECT_EQ(ReasonOfRpc(Call(&Stub::DeleteLabel, deletion, &deleted)), "LABEL_NOT_FOUND");
+}
+
+TEST_F(RevisionServiceTest, LiveIsNeitherSetNorDeleted) {
+  v1::SetLabelResponse set;
+  EXPECT_EQ(Call(&Stub::SetLabel, LabelRequest("live", 0, ""), &set).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  v1::DeleteLabelRequest deletion;
+  deletion.set_label("live");
+  v1::DeleteLabelResponse deleted;
+  EXPECT_EQ(Call(&Stub::DeleteLabel, deletion, &deleted).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(RevisionServiceTest, ARevisionIsPinnedDeletedPurgedAndItsRecordStays) {
+  s_.Run("s", 0, "Rome", PromotionPolicy::kStageOnly);
+  v1::Revision revision;
+  v1::PinRevisionRequest pin;
+  pin.set_revision(1);
+  ASSERT_TRUE(Call(&Stub::PinRevision, pin, &revision).ok());
+  EXPECT_TRUE(revision.pinned());
+  v1::DeleteRevisionRequest deletion;
+  deletion.set_revision(1);
+  EXPECT_EQ(ReasonOfRpc(Call(&Stub::DeleteRevision, deletion, &revision)), "REVISION_PINNED");
+  v1::UnpinRevisionRequest unpin;
+  unpin.set_revision(1);
+  ASSERT_TRUE(Call(&Stub::UnpinRevision, unpin, &revision).ok());
+  ASSERT_TRUE(Call(&Stub::DeleteRevision, deletion, &revision).ok());
+  EXPECT_TRUE(revision.has_delete_time());
+  EXPECT_EQ(ReasonOfRpc(PromoteTo(1)), "REVISION_DELETED");
+  v1::UndeleteRevisionRequest undeletion;
+  undeletion.set_revision(1);
+  ASSERT_TRUE(Call(&Stub::UndeleteRevision, undeletion, &revision).ok());
+  EXPECT_FALSE(revision.has_delete_time());
+  ASSERT_TRUE(Call(&Stub::DeleteRevision, deletion, &revision).ok());
+  v1::PurgeRevisionsRequest purge;
+  v1::PurgeRevisionsResponse purged;
+  ASSERT_TRUE(Call(&Stub::PurgeRevisions, purge, &purged).ok());
+  EXPECT_EQ(purged.revisions_size(), 0);
+  purge.set_without_delay(true);
+  ASSERT_TRUE(Call(&Stub::PurgeRevisions, purge, &purged).ok());
+  EXPECT_THAT(purged.revisions(), ElementsAre(1));
+  ASSERT_TRUE(Get(1, &revision).ok());
+  EXPECT_EQ(revision.state(), v1::Revision::VALIDATED);
+  EXPECT_TRUE(revision.has_purge_time());
+  EXPECT_EQ(revision.edits(0).target_new(), "Rome");
+  EXPECT_TRUE(revision.edit_results(0).passed());
+  EXPECT_EQ(ReasonOfRpc(PromoteTo(1)), "REVISION_PURGED");
+  EXPECT_EQ(ReasonOfRpc(Call(&Stub::UndeleteRevision, undeletion, &revision)), "REVISION_PURGED");
+}
+
+TEST_F(RevisionServiceTest, ALabelledRevisionIsNotDeleted) {
+  s_.Run("s", 0, "Rome");
+  v1::DeleteRevisionRequest deletion;
+  deletion.set_revision(1);
+  v1::Revision revision;
+  const grpc::Status status = Call(&Stub::DeleteRevision, deletion, &revision);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ReasonOfRpc(status), "REVISION_LABELLED");
+}
+
+TEST_F(RevisionServiceTest, ValidateTellsTheVerdictOfNow) {
+  s_.Run("s", 0, "Rome");
+  v1::ValidateRevisionRequest request;
+  request.set_revision(1);
+  v1::ValidateRevisionResponse response;
+  ASSERT_TRUE(Call(&Stub::ValidateRevision, request, &response).ok());
+  EXPECT_TRUE(response.gate_report().passed());
+  EXPECT_EQ(response.gate_report().reliability(), 1);
+  ASSERT_EQ(response.edit_results_size(), 1);
+  EXPECT_EQ(response.edit_results(0).client_edit_id(), "id of Rome");
+}
+
+TEST_F(RevisionServiceTest, CompareTellsWhatTwoBranchesHaveApart) {
+  s_.Run("s", 0, "Rome");
+  s_.Run("s", 1, "Paris");
+  ASSERT_TRUE(Rollback(RollbackRequest(1)).ok());
+  s_.Run("s", 2, "Oslo");
+  v1::CompareRevisionsRequest request;
+  request.set_base_revision(2);
+  request.set_revision(3);
+  v1::CompareRevisionsResponse response;
+  ASSERT_TRUE(Call(&Stub::CompareRevisions, request, &response).ok());
+  EXPECT_EQ(response.common_ancestor(), 1);
+  ASSERT_EQ(response.differences_size(), 2);
+  EXPECT_EQ(response.differences(0).edit().target_new(), "Paris");
+  EXPECT_EQ(response.differences(1).edit().target_new(), "Oslo");
+  request.set_revision(9);
+  EXPECT_EQ(ReasonOfRpc(Call(&Stub::CompareRevisions, request, &response)), "REVISION_NOT_FOUND");
+}
+
+TEST_F(RevisionServiceTest, TheAuditTrailIsNewestFirstPageByPage) {
+  s_.Run("s", 0, "Rome");
+  s_.Run("s", 1, "bad");
+  ASSERT_TRUE(Rollback(RollbackRequest(0)).ok());
+  v1::ListAuditRecordsRequest request;
+  request.set_page_size(2);
+  v1::ListAuditRecordsResponse first, second;
+  ASSERT_TRUE(Call(&Stub::ListAuditRecords, request, &first).ok());
+  ASSERT_EQ(first.records_size(), 2);
+  EXPECT_EQ(first.records(0).sequence(), 3);
+  EXPECT_EQ(first.records(0).verb(), "rollback");
+  EXPECT_EQ(first.records(0).reason(), "because");
+  EXPECT_EQ(first.records(0).from(), 1);
+  EXPECT_EQ(first.records(0).to(), 0);
+  EXPECT_NE(first.records(0).actor(), "");
+  EXPECT_GT(first.records(0).time().seconds(), 0);
+  EXPECT_EQ(first.records(1).verb(), "reject");
+  request.set_page_token(first.next_page_token());
+  ASSERT_TRUE(Call(&Stub::ListAuditRecords, request, &second).ok());
+  ASSERT_EQ(second.records_size(), 1);
+  EXPECT_EQ(second.records(0).verb(), "promote");
+  EXPECT_EQ(second.next_page_token(), "");
 }
 
 }  // namespace

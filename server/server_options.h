@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/retention.h"
 
 namespace amend {
 
@@ -30,6 +31,8 @@ struct ServerOptions {
   int decode_threads = 0;
   // How long running generation may go on when the server shuts down.
   absl::Duration drain_time = absl::Seconds(10);
+  // Which revisions may go.
+  RetentionPolicy retention;
   // Told what takes long or is not as it should be. May be null.
   std::function<void(absl::string_view)> progress;
 };

@@ -21,11 +21,11 @@ struct Snapshot {
   std::shared_ptr<const HookStack> hooks;
 };
 
-// Serves the validated revisions of an edited model, all resident. Thread-safe.
+// Serves the validated revisions of an edited model, all resident until they are purged.
+// Thread-safe.
 //
 // Readers resolve once per request and keep the snapshot to its end; it never changes under them.
-// AddRevision and MoveLabel are called by the coordinator thread only, after the revision or the
-// move is durable.
+// Whatever changes is called by the coordinator thread only, after the change is durable.
 class ServingModel {
  public:
   // Has revision 0, and the label "live" on it.
@@ -37,7 +37,7 @@ class ServingModel {
   const CausalLm& model() const { return *model_; }
 
   // NOT_FOUND (reason REVISION_NOT_FOUND, or LABEL_NOT_FOUND), naming what was asked for and the
-  // latest revision.
+  // latest revision; for deleted and purged ones see below.
   absl::StatusOr<std::shared_ptr<const Snapshot>> Resolve(Revision revision) const
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<const Snapshot>> Resolve(absl::string_view label) const
@@ -46,11 +46,31 @@ class ServingModel {
   void AddRevision(std::shared_ptr<const Snapshot> snapshot) ABSL_LOCKS_EXCLUDED(mutex_);
   // The revision must be resident.
   absl::Status MoveLabel(absl::string_view label, Revision to) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveLabel(absl::string_view label) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // A deleted revision stays resident, for what is built on it and to be brought back, but Resolve
+  // refuses it: FAILED_PRECONDITION (REVISION_DELETED). No label stands on it.
+  void SetDeleted(Revision revision, bool deleted) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Lets its memory go, once the last reader is done; from now on NOT_FOUND (REVISION_PURGED). No
+  // label stands on it.
+  void Purge(Revision revision) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Resolve, for what is built on the revision: deleted ones too.
+  absl::StatusOr<std::shared_ptr<const Snapshot>> Resident(Revision revision) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct Entry {
+    // Null once it is purged.
+    std::shared_ptr<const Snapshot> snapshot;
+    bool deleted = false;
+  };
+
+  absl::StatusOr<std::shared_ptr<const Snapshot>> Find(Revision revision) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
   const std::shared_ptr<const CausalLm> model_;
   mutable absl::Mutex mutex_;
-  std::map<Revision, std::shared_ptr<const Snapshot>> revisions_ ABSL_GUARDED_BY(mutex_);
+  std::map<Revision, Entry> revisions_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Revision, std::less<>> labels_ ABSL_GUARDED_BY(mutex_);
 };
 

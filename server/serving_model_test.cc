@@ -65,5 +65,38 @@ TEST_F(ServingModelTest, ALabelDoesNotMoveToARevisionThatIsNotResident) {
   EXPECT_EQ(live->revision, kBaseRevision);
 }
 
+TEST_F(ServingModelTest, ADeletedRevisionIsResidentButDoesNotServe) {
+  Add(1);
+  serving_.SetDeleted(Revision(1), true);
+  const absl::Status refused = serving_.Resolve(Revision(1)).status();
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(ReasonOf(refused), "REVISION_DELETED");
+  EXPECT_THAT(serving_.Resident(Revision(1)), IsOk());
+  serving_.SetDeleted(Revision(1), false);
+  EXPECT_THAT(serving_.Resolve(Revision(1)), IsOk());
+}
+
+TEST_F(ServingModelTest, APurgedRevisionIsForgottenOnceItsReadersAreDone) {
+  Add(1);
+  std::shared_ptr<const Snapshot> reader = *serving_.Resolve(Revision(1));
+  const std::weak_ptr<const Snapshot> snapshot = reader;
+  serving_.Purge(Revision(1));
+  const absl::Status gone = serving_.Resolve(Revision(1)).status();
+  EXPECT_THAT(gone, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(ReasonOf(gone), "REVISION_PURGED");
+  EXPECT_FALSE(serving_.Resident(Revision(1)).ok());
+  EXPECT_FALSE(serving_.MoveLabel("canary", Revision(1)).ok());
+  EXPECT_EQ(reader->revision, Revision(1));
+  reader.reset();
+  EXPECT_TRUE(snapshot.expired());
+}
+
+TEST_F(ServingModelTest, ARemovedLabelIsNotFound) {
+  ASSERT_THAT(serving_.MoveLabel("canary", kBaseRevision), IsOk());
+  EXPECT_THAT(serving_.Resolve("canary"), IsOk());
+  serving_.RemoveLabel("canary");
+  EXPECT_EQ(ReasonOf(serving_.Resolve("canary").status()), "LABEL_NOT_FOUND");
+}
+
 }  // namespace
 }  // namespace amend

@@ -36,6 +36,7 @@
 #include "server/metrics.h"
 #include "server/model_decode_backend.h"
 #include "server/model_edit_engine.h"
+#include "server/revision_event_hub.h"
 #include "server/revision_service.h"
 #include "server/rpc_metrics.h"
 #include "server/scheduler.h"
@@ -171,10 +172,13 @@ struct Server::Parts {
   v1::ServerInfo FixedInfo() const;
   absl::Status StartGrpc();
   void SetServing(bool serving);
+  // In the background, until `closing`.
+  void ReclaimSpace();
 
   const ServerOptions options;
   const absl::Time start_time = absl::Now();
   std::atomic<bool> ready = false;
+  std::atomic<bool> closing = false;
   Metrics metrics;
   StoreMetrics store_metrics;
   std::unique_ptr<HttpEndpoint> http;
@@ -190,6 +194,7 @@ struct Server::Parts {
   std::unique_ptr<ServingModel> serving;
   std::unique_ptr<ModelEditEngine> engine;
   EditEventHub hub;
+  RevisionEventHub changes;
   std::unique_ptr<Coordinator> coordinator;
   std::unique_ptr<EditIntake> intake;
   std::unique_ptr<TaskExecutor> executor;
@@ -275,8 +280,10 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   coordinator_options.on_thread_start = [threads = ComputeThreads()] {
     SetComputeThreads(threads);
   };
+  coordinator_options.retention = options.retention;
+  coordinator_options.on_purged = [this] { ReclaimSpace(); };
   coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
-                                              &metrics, std::move(coordinator_options));
+                                              &changes, &metrics, std::move(coordinator_options));
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
   for (const std::string& skipped : recovered.skipped) {
     if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
@@ -309,7 +316,7 @@ void Server::Parts::BuildServices() {
   edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), store.get(),
                                                executor.get(), check_edits, edit_options);
   revision_service =
-      std::make_unique<RevisionService>(coordinator.get(), store.get(), executor.get());
+      std::make_unique<RevisionService>(coordinator.get(), store.get(), &changes, executor.get());
   GenerationService::Options generation;
   generation.resolve_revision = [this](Revision revision) { return serving->Resolve(revision); };
   generation.resolve_label = [this](absl::string_view label) { return serving->Resolve(label); };
@@ -395,6 +402,11 @@ void Server::Parts::SetServing(bool serves) {
   }
 }
 
+void Server::Parts::ReclaimSpace() {
+  // Where this fails or has no room now, the next purge gives the space back too.
+  executor->Submit([this] { store->ReclaimSpace(&closing).IgnoreError(); }).IgnoreError();
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   auto parts = std::make_unique<Parts>(std::move(options));
   AMEND_RETURN_IF_ERROR(parts->Listen());
@@ -431,6 +443,7 @@ void Server::Shutdown() {
   if (down_) return;
   down_ = true;
   parts_->SetServing(false);
+  parts_->closing = true;
   parts_->scheduler->Stop(parts_->options.drain_time);
   parts_->intake->Stop();
   parts_->coordinator->Stop();

@@ -90,13 +90,12 @@ struct EditHarness {
   }
 
   // Also in the place of the one that was there, as after a restart; the serving model is new then.
-  Coordinator* MakeCoordinator() {
+  Coordinator* MakeCoordinator(Coordinator::Options options = {}) {
     coordinator.reset();
     serving = std::make_unique<ServingModel>(nullptr, std::shared_ptr<const HookStack>());
-    Coordinator::Options options;
     options.store_retry_delay = absl::Milliseconds(1);
-    coordinator = std::make_unique<Coordinator>(&store, &engine, serving.get(), &hub, &observer,
-                                                std::move(options));
+    coordinator = std::make_unique<Coordinator>(&store, &engine, serving.get(), &hub, &changes,
+                                                &observer, std::move(options));
     return coordinator.get();
   }
   void Start() {
@@ -129,6 +128,7 @@ struct EditHarness {
   InMemoryRevisionStore store;
   FakeEditEngine engine;
   EditEventHub hub;
+  RevisionEventHub changes;
   EditObserver observer;
   std::unique_ptr<ServingModel> serving;
   std::unique_ptr<Coordinator> coordinator;

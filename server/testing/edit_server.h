@@ -104,7 +104,8 @@ struct EditServer : EditHarness {
     options.default_thresholds.reliability = 0.9;
     edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), &store, &executor,
                                                  CheckFakeEdits, options);
-    revision_service = std::make_unique<RevisionService>(coordinator.get(), &store, &executor);
+    revision_service =
+        std::make_unique<RevisionService>(coordinator.get(), &store, &changes, &executor);
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
