@@ -109,6 +109,71 @@ class GrpcClient : public Client {
     return Call(&revisions_, &v1::RevisionService::Stub::Rollback, request);
   }
 
+  absl::StatusOr<v1::CompareRevisionsResponse> CompareRevisions(
+      const v1::CompareRevisionsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::CompareRevisions, request);
+  }
+
+  absl::StatusOr<v1::ValidateRevisionResponse> ValidateRevision(
+      const v1::ValidateRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::ValidateRevision, request);
+  }
+
+  absl::StatusOr<v1::ListLabelsResponse> ListLabels(const v1::ListLabelsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::ListLabels, request);
+  }
+
+  absl::StatusOr<v1::SetLabelResponse> SetLabel(const v1::SetLabelRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::SetLabel, request);
+  }
+
+  absl::StatusOr<v1::DeleteLabelResponse> DeleteLabel(
+      const v1::DeleteLabelRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::DeleteLabel, request);
+  }
+
+  absl::StatusOr<v1::Revision> PinRevision(const v1::PinRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::PinRevision, request);
+  }
+
+  absl::StatusOr<v1::Revision> UnpinRevision(const v1::UnpinRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::UnpinRevision, request);
+  }
+
+  absl::StatusOr<v1::Revision> DeleteRevision(const v1::DeleteRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::DeleteRevision, request);
+  }
+
+  absl::StatusOr<v1::Revision> UndeleteRevision(
+      const v1::UndeleteRevisionRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::UndeleteRevision, request);
+  }
+
+  absl::StatusOr<v1::PurgeRevisionsResponse> PurgeRevisions(
+      const v1::PurgeRevisionsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::PurgeRevisions, request);
+  }
+
+  absl::StatusOr<v1::ListAuditRecordsResponse> ListAuditRecords(
+      const v1::ListAuditRecordsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::ListAuditRecords, request);
+  }
+
+  absl::Status WatchRevisions(
+      const v1::WatchRevisionsRequest& request,
+      const std::function<bool(const v1::WatchRevisionsResponse&)>& receive) override {
+    grpc::ClientContext context;
+    const auto stream = revisions_.WatchRevisions(&context, request);
+    v1::WatchRevisionsResponse event;
+    while (stream->Read(&event)) {
+      if (receive(event)) continue;
+      context.TryCancel();
+      stream->Finish();
+      return absl::OkStatus();
+    }
+    return FromGrpcStatus(stream->Finish());
+  }
+
   absl::StatusOr<v1::ServerInfo> GetServerInfo() override {
     return Call(&admin_, &v1::AdminService::Stub::GetServerInfo, v1::GetServerInfoRequest());
   }

@@ -66,6 +66,34 @@ class Client {
   virtual absl::StatusOr<amend::v1::RollbackResponse> Rollback(
       const amend::v1::RollbackRequest& request) = 0;
 
+  virtual absl::StatusOr<amend::v1::CompareRevisionsResponse> CompareRevisions(
+      const amend::v1::CompareRevisionsRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::ValidateRevisionResponse> ValidateRevision(
+      const amend::v1::ValidateRevisionRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::ListLabelsResponse> ListLabels(
+      const amend::v1::ListLabelsRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::SetLabelResponse> SetLabel(
+      const amend::v1::SetLabelRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::DeleteLabelResponse> DeleteLabel(
+      const amend::v1::DeleteLabelRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::Revision> PinRevision(
+      const amend::v1::PinRevisionRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::Revision> UnpinRevision(
+      const amend::v1::UnpinRevisionRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::Revision> DeleteRevision(
+      const amend::v1::DeleteRevisionRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::Revision> UndeleteRevision(
+      const amend::v1::UndeleteRevisionRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::PurgeRevisionsResponse> PurgeRevisions(
+      const amend::v1::PurgeRevisionsRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::ListAuditRecordsResponse> ListAuditRecords(
+      const amend::v1::ListAuditRecordsRequest& request) = 0;
+  // Calls `receive` with the state, then with each change as it comes, on the caller's thread. OK
+  // once `receive` returns false; otherwise it ends with the server or the connection.
+  virtual absl::Status WatchRevisions(
+      const amend::v1::WatchRevisionsRequest& request,
+      const std::function<bool(const amend::v1::WatchRevisionsResponse&)>& receive) = 0;
+
   virtual absl::StatusOr<amend::v1::ServerInfo> GetServerInfo() = 0;
 
  protected:

@@ -1,8 +1,10 @@
 #include "client/cli/app.h"
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "client/cli/command.h"
@@ -10,6 +12,9 @@
 #include "client/cli/edit_command.h"
 #include "client/cli/evaluate_command.h"
 #include "client/cli/generate_command.h"
+#include "client/cli/history_commands.h"
+#include "client/cli/label_commands.h"
+#include "client/cli/retention_commands.h"
 #include "client/cli/revision_commands.h"
 #include "client/client.h"
 
@@ -26,8 +31,46 @@ struct Options {
   EditOptions edit;
   GenerateOptions generate;
   RevisionOptions revisions;
+  LabelOptions label;
+  HistoryOptions history;
+  RetentionOptions retention;
   EvaluateOptions evaluate;
 };
+
+// A subcommand and what it does.
+struct Command {
+  const CLI::App* app;
+  std::function<int(const CommandContext&)> run;
+};
+
+// Declares the subcommands; `options` outlives them.
+std::vector<Command> AddCommands(CLI::App* app, Options* options) {
+  std::vector<Command> commands;
+  const auto add = [&](const CLI::App* command, auto run, const auto& its_options) {
+    commands.push_back(
+        {command, [run, o = &its_options](const CommandContext& c) { return run(c, *o); }});
+  };
+  add(AddEditCommand(app, &options->edit), RunEdit, options->edit);
+  add(AddGenerateCommand(app, &options->generate), RunGenerate, options->generate);
+  add(AddRevisionsCommand(app, &options->revisions), RunRevisions, options->revisions);
+  add(AddPromoteCommand(app, &options->revisions), RunPromote, options->revisions);
+  add(AddRollbackCommand(app, &options->revisions), RunRollback, options->revisions);
+  commands.push_back({AddLabelsCommand(app), RunLabels});
+  add(AddLabelCommand(app, &options->label), RunLabel, options->label);
+  add(AddCompareCommand(app, &options->history), RunCompare, options->history);
+  add(AddValidateCommand(app, &options->history), RunValidate, options->history);
+  add(AddWatchCommand(app, &options->history), RunWatch, options->history);
+  for (const CLI::App* const mark : AddMarkCommands(app, &options->retention)) {
+    commands.push_back({mark, [mark, options](const CommandContext& context) {
+                          return RunMark(context, mark->get_name(), options->retention);
+                        }});
+  }
+  add(AddPurgeCommand(app, &options->retention), RunPurge, options->retention);
+  add(AddAuditCommand(app, &options->history), RunAudit, options->history);
+  commands.push_back({AddStatusCommand(app), RunStatus});
+  add(AddEvaluateCommand(app, &options->evaluate), RunEvaluate, options->evaluate);
+  return commands;
+}
 
 }  // namespace
 
@@ -43,13 +86,7 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
       ->envname("AMEND_SERVER")
       ->capture_default_str();
   app.add_flag("--json", options.json, "One JSON object per line");
-  const CLI::App* edit = AddEditCommand(&app, &options.edit);
-  const CLI::App* generate = AddGenerateCommand(&app, &options.generate);
-  const CLI::App* revisions = AddRevisionsCommand(&app, &options.revisions);
-  const CLI::App* promote = AddPromoteCommand(&app, &options.revisions);
-  const CLI::App* rollback = AddRollbackCommand(&app, &options.revisions);
-  AddStatusCommand(&app);
-  const CLI::App* evaluate = AddEvaluateCommand(&app, &options.evaluate);
+  const std::vector<Command> commands = AddCommands(&app, &options);
   CLI::App* const covariance = app.add_subcommand(
       "covariance", "Makes the key covariance that a profile names; needs no server");
   covariance->set_help_flag();
@@ -71,13 +108,10 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
   context.err = err;
   context.json = options.json;
   context.terminal = terminal;
-  if (edit->parsed()) return RunEdit(context, options.edit);
-  if (generate->parsed()) return RunGenerate(context, options.generate);
-  if (revisions->parsed()) return RunRevisions(context, options.revisions);
-  if (promote->parsed()) return RunPromote(context, options.revisions);
-  if (rollback->parsed()) return RunRollback(context, options.revisions);
-  if (evaluate->parsed()) return RunEvaluate(context, options.evaluate);
-  return RunStatus(context);
+  for (const Command& command : commands) {
+    if (command.app->parsed()) return command.run(context);
+  }
+  return kExitUsage;
 }
 
 }  // namespace amend::client

@@ -2,58 +2,25 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/time.h"
+#include "client/cli/revision_text.h"
 
 namespace amend::client {
 namespace {
 
 namespace v1 = ::amend::v1;
 
-std::string TimeText(const google::protobuf::Timestamp& time) {
-  if (time.seconds() == 0) return "-";
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixSeconds(time.seconds()),
-                          absl::UTCTimeZone());
-}
-
-std::string StateText(v1::Revision::State state) {
-  return absl::AsciiStrToLower(v1::Revision::State_Name(state));
-}
-
-OrderedJson ToJson(const v1::Revision& revision) {
-  OrderedJson object = {
-      {"revision", revision.revision()},
-      {"parent", revision.parent()},
-      {"state", v1::Revision::State_Name(revision.state())},
-      {"session", revision.session()},
-      {"offset", revision.offset()},
-      {"edits", revision.edit_count()},
-      {"line_edits", revision.line_edit_count()},
-      {"create_time", TimeText(revision.create_time())},
-      {"labels", std::vector<std::string>(revision.labels().begin(), revision.labels().end())}};
-  const v1::GateReport& gate = revision.gate_report();
-  if (gate.has_reliability()) object["reliability"] = gate.reliability();
-  if (gate.has_generality()) object["generality"] = gate.generality();
-  if (gate.has_locality()) object["locality"] = gate.locality();
-  return object;
-}
-
-OrderedJson ToJson(const v1::Label& label) {
-  return {{"name", label.name()}, {"revision", label.revision()}, {"etag", label.etag()}};
-}
-
 void PrintRow(const CommandContext& context, const v1::Revision& revision) {
+  const std::string marks = MarksText(revision);
   const v1::GateReport& gate = revision.gate_report();
   *context.out << absl::StrFormat(
       "%8d %6d  %-9s %5d %5d %11s %10s %8s  %-20s%s\n", revision.revision(), revision.parent(),
       StateText(revision.state()), revision.edit_count(), revision.line_edit_count(),
       Score(gate.has_reliability(), gate.reliability()),
       Score(gate.has_generality(), gate.generality()), Score(gate.has_locality(), gate.locality()),
-      TimeText(revision.create_time()),
-      revision.labels().empty() ? "" : absl::StrCat("  ", absl::StrJoin(revision.labels(), ",")));
+      TimeText(revision.create_time()), marks.empty() ? "" : absl::StrCat("  ", marks));
 }
 
 int RunList(const CommandContext& context, int limit) {
@@ -82,7 +49,7 @@ int RunList(const CommandContext& context, int limit) {
 void PrintEdits(const CommandContext& context, const v1::Revision& revision) {
   for (int i = 0; i < revision.edits_size(); ++i) {
     const v1::Edit& edit = revision.edits(i);
-    *context.out << absl::StrFormat("%5d  %s -> %s", i, edit.prompt(), edit.target_new());
+    *context.out << EditText(i, edit);
     if (i < revision.edit_results_size()) {
       const v1::EditResult& result = revision.edit_results(i);
       *context.out << absl::StrFormat("  (%s / %s / %s)",
@@ -103,10 +70,7 @@ int RunShow(const CommandContext& context, int64_t number) {
     OrderedJson object = ToJson(*revision);
     object["batch"] = OrderedJson::array();
     for (const v1::Edit& edit : revision->edits()) {
-      object["batch"].push_back({{"prompt", edit.prompt()},
-                                 {"subject", edit.subject()},
-                                 {"target", edit.target_new()},
-                                 {"client_edit_id", edit.client_edit_id()}});
+      object["batch"].push_back(ToJson(edit));
     }
     for (const v1::LayerNorm& norm : revision->layer_norms()) {
       object["update_norm_ratio"][absl::StrCat(norm.layer())] = norm.update_norm_ratio();
@@ -125,6 +89,13 @@ int RunShow(const CommandContext& context, int64_t number) {
                << "labels    " << absl::StrJoin(revision->labels(), ", ") << "\n"
                << "edits     " << revision->edit_count() << ", in its line "
                << revision->line_edit_count() << "\n";
+  if (revision->pinned()) *context.out << "pinned    yes\n";
+  if (revision->has_delete_time()) {
+    *context.out << "deleted   " << TimeText(revision->delete_time()) << "\n";
+  }
+  if (revision->has_purge_time()) {
+    *context.out << "purged    " << TimeText(revision->purge_time()) << "\n";
+  }
   for (const v1::LayerNorm& norm : revision->layer_norms()) {
     *context.out << absl::StrFormat("layer %-3d update is %.4f of the weight's norm\n",
                                     norm.layer(), norm.update_norm_ratio());
@@ -150,7 +121,7 @@ int ReportMove(const CommandContext& context, const absl::StatusOr<Response>& re
   return kExitOk;
 }
 
-OrderedJson ToJson(const v1::ServerInfo& info) {
+OrderedJson InfoJson(const v1::ServerInfo& info) {
   const v1::ModelInfo& model = info.model();
   return {{"version", info.version()},
           {"model",
@@ -241,7 +212,7 @@ int RunStatus(const CommandContext& context) {
   const absl::StatusOr<v1::ServerInfo> info = context.client->GetServerInfo();
   if (!info.ok()) return Fail(context, info.status());
   if (context.json) {
-    PrintJson(context, ToJson(*info));
+    PrintJson(context, InfoJson(*info));
     return kExitOk;
   }
   const v1::ModelInfo& model = info->model();
