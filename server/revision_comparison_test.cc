@@ -66,9 +66,8 @@ class RevisionComparisonTest : public testing::Test {
     for (const v1::RevisionDifference& difference : response.differences()) {
       EXPECT_EQ(difference.edit().target_new(),
                 absl::StrCat(difference.revision(), "/", difference.edit_index()));
-      texts.push_back(absl::StrCat(
-          difference.kind() == v1::RevisionDifference::REMOVED ? "-" : "+",
-          difference.edit().target_new()));
+      texts.push_back(absl::StrCat(difference.kind() == v1::RevisionDifference::REMOVED ? "-" : "+",
+                                   difference.edit().target_new()));
     }
     return texts;
   }
@@ -103,10 +102,8 @@ TEST_F(RevisionComparisonTest, WithdrawnEditsAreNotOnTheLine) {
   Withdraw(2, {{Revision(1), 0}, {Revision(1), 1}});
   EXPECT_THAT(Texts(*Compare(4, 5)), ElementsAre("-1/0", "-3/1"));
   EXPECT_THAT(Texts(*Compare(5, 4)), ElementsAre("+1/0", "+3/1"));
-  EXPECT_THAT(Texts(*Compare(2, 5)),
-              ElementsAre("-1/0", "-2/0", "-2/1", "+3/0", "+4/0", "+4/1"));
-  EXPECT_THAT(Texts(*Compare(6, 5)),
-              ElementsAre("-2/0", "-2/1", "+1/1", "+3/0", "+4/0", "+4/1"));
+  EXPECT_THAT(Texts(*Compare(2, 5)), ElementsAre("-1/0", "-2/0", "-2/1", "+3/0", "+4/0", "+4/1"));
+  EXPECT_THAT(Texts(*Compare(6, 5)), ElementsAre("-2/0", "-2/1", "+1/1", "+3/0", "+4/0", "+4/1"));
 }
 
 TEST_F(RevisionComparisonTest, PagesFitTogetherAlsoInTheMiddleOfABatch) {

@@ -23,6 +23,10 @@ absl::StatusOr<Validation> ValidateAgain(const RevisionStore& store, const Servi
                          serving.Resolve(command.revision));
   const absl::StatusOr<RevisionRecord> record = store.GetRevision(command.revision);
   if (!record.ok()) return FromStore(record.status());
+  if (record->withdraws()) {
+    return UnfitRevision(command.revision, "NO_BATCH",
+                         "withdraws edits: it has no batch to be measured with");
+  }
   const absl::StatusOr<std::shared_ptr<const Snapshot>> before = serving.Resident(record->parent);
   if (!before.ok()) {
     return UnfitRevision(record->parent, "NOT_RESIDENT",

@@ -56,6 +56,18 @@ TEST_F(RevisionValidationTest, WhatDoesNotServeCannotBeMeasured) {
   EXPECT_THAT(Validate(9), StatusIs(StatusCode::kNotFound));
 }
 
+TEST_F(RevisionValidationTest, ARevisionThatWithdrawsEditsHasNoBatchToMeasure) {
+  StoreStep step;
+  step.revision.emplace();
+  step.revision->revision = Revision(4);
+  step.revision->parent = Revision(3);
+  step.revision->state = RevisionState::kValidated;
+  step.revision->withdrawn = {{Revision(1), 0}};
+  ASSERT_THAT(h_.store.Commit(step), IsOk());
+  h_.serving->AddRevision(std::make_shared<const Snapshot>(Snapshot{Revision(4), nullptr}));
+  EXPECT_EQ(ReasonOf(Validate(4).status()), "NO_BATCH");
+}
+
 TEST_F(RevisionValidationTest, ADeletedParentIsGoodEnoughToMeasureAgainst) {
   h_.serving->SetDeleted(Revision(1), true);
   EXPECT_THAT(Validate(3), IsOk());
