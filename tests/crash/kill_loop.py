@@ -75,7 +75,7 @@ class Store:
         """A start, the checks, traffic, a kill; or a start alone, killed."""
         new = not os.path.exists(os.path.join(self._data, "store"))
         moment = self._random.choices([m for _, m in _MOMENTS], [share for share, _ in _MOMENTS])[0]
-        if new:
+        if new and self._report.counts["kills at first startup"] < 2 * (1 + self._report.counts["stores"]):
             # What it makes then: the covariance, the solver's factors, RocksDB's files, the identity.
             moment = "first startup"
         self._server = harness.Amendd(self._data, flags=self._flags)
