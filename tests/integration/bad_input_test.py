@@ -295,6 +295,20 @@ class BadInputTest(harness.ServerTest):
             f"revision {self.rejected}",
         )
 
+    def test_a_deleted_revision_is_not_promoted(self):
+        revision = self.make_revision(self.records[5], 0.0)
+        self.revisions.DeleteRevision(revision_pb2.DeleteRevisionRequest(revision=revision))
+        for call in (
+            lambda: self.revisions.Promote(revision_pb2.PromoteRequest(revision=revision)),
+            lambda: self.revisions.SetLabel(revision_pb2.SetLabelRequest(label="x", revision=revision)),
+            lambda: self.generation.Generate(
+                generation_pb2.GenerateRequest(prompt="a", at={"revision": revision})
+            ),
+        ):
+            self.refused(
+                grpc.StatusCode.FAILED_PRECONDITION, "REVISION_DELETED", call, f"revision {revision}", "deleted"
+            )
+
     def test_an_unknown_revision_is_neither_promoted_nor_rolled_back_to(self):
         latest = self.admin.GetServerInfo(admin_pb2.GetServerInfoRequest()).latest_revision
         for call in (
