@@ -1,11 +1,13 @@
 // Measures a running server from outside: inter-token latency while idle and while a batch is being
-// solved, and how long a promotion or rollback takes up to the first token of the other revision.
-// Prints a table and one line of JSON.
+// solved, and how long a promotion or rollback takes up to the first token of the other revision:
+// idle, beside running streams, and beside running streams and a batch that is being solved. Prints
+// a table and one line of JSON.
 //
-//   serving_benchmark --server ADDR --edits FILE [--rounds 50] [--tokens 64]
+//   serving_benchmark --server ADDR --edits FILE [--rounds 50] [--tokens 64] [--moves 200]
+//                     [--streams 4] [--batch 20]
 //
 // FILE is one that `amend edit --file` takes; its edits become live on the server, under a session
-// of their own.
+// of their own. The batches that are solved beside label moves are staged and stay so.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -37,6 +39,8 @@ struct Flags {
   int rounds = 50;
   int tokens = 64;
   int batch = 20;
+  int moves = 200;
+  int streams = 4;
 };
 
 // Prompts that end late: the sampled text runs to the token limit more often than a fact's greedy
@@ -60,9 +64,10 @@ class Report {
  public:
   void Add(const std::string& what, const std::vector<double>& seconds) {
     const double p50 = Percentile(seconds, 0.5) * 1e3;
+    const double p90 = Percentile(seconds, 0.9) * 1e3;
     const double p99 = Percentile(seconds, 0.99) * 1e3;
-    absl::PrintF("%-46s %8d %10.3f %10.3f\n", what, seconds.size(), p50, p99);
-    json_[what] = {{"count", seconds.size()}, {"p50_ms", p50}, {"p99_ms", p99}};
+    absl::PrintF("%-64s %8d %10.3f %10.3f %10.3f\n", what, seconds.size(), p50, p90, p99);
+    json_[what] = {{"count", seconds.size()}, {"p50_ms", p50}, {"p90_ms", p90}, {"p99_ms", p99}};
   }
   void Print() const { std::cout << json_.dump() << std::endl; }
 
@@ -98,7 +103,7 @@ class SilentObserver : public EditStreamObserver {
   void OnReconnect(int, const absl::Status&, absl::Duration) override {}
 };
 
-absl::Status StreamEdits(Client& client, const Flags& flags) {
+absl::StatusOr<std::vector<v1::EditBatch>> ReadBatches(const Flags& flags) {
   const absl::StatusOr<std::vector<EditRecord>> edits = ReadEdits(flags.edits);
   if (!edits.ok()) return edits.status();
   std::vector<v1::EditBatch> batches;
@@ -106,6 +111,11 @@ absl::Status StreamEdits(Client& client, const Flags& flags) {
     if (i % flags.batch == 0) batches.emplace_back();
     *batches.back().add_edits() = (*edits)[i].edit;
   }
+  if (batches.empty()) return absl::InvalidArgumentError("the file holds no edits");
+  return batches;
+}
+
+absl::Status StreamEdits(Client& client, const std::vector<v1::EditBatch>& batches) {
   EditStreamOptions options;
   options.session = absl::StrCat("benchmark-", absl::ToUnixMicros(absl::Now()));
   SilentObserver observer;
@@ -120,7 +130,7 @@ struct MoveTimes {
 
 absl::StatusOr<MoveTimes> MoveBackAndForth(Client& client, const Flags& flags, int64_t newest) {
   MoveTimes times;
-  for (int round = 0; round < flags.rounds; ++round) {
+  for (int round = 0; round < flags.moves; ++round) {
     const absl::Time start = absl::Now();
     absl::Status status;
     if (round % 2 == 0) {
@@ -149,17 +159,74 @@ absl::StatusOr<MoveTimes> MoveBackAndForth(Client& client, const Flags& flags, i
   return times;
 }
 
+// Streams that run, and where wanted batches that are solved, until Stop().
+class Load {
+ public:
+  Load(Client& client, const Flags& flags, const v1::EditBatch* batch) : times_(flags.streams) {
+    Flags endless = flags;
+    endless.rounds = 1 << 30;
+    for (int i = 0; i < flags.streams; ++i) {
+      threads_.emplace_back(
+          [this, &client, endless, i] { times_[i] = InterTokenTimes(client, endless, stop_); });
+    }
+    if (batch == nullptr) return;
+    threads_.emplace_back([this, &client, batch] {
+      while (!stop_ && edited_.ok()) {
+        v1::SubmitEditBatchRequest request;
+        *request.mutable_batch() = *batch;
+        request.set_promotion(v1::STAGE_ONLY);
+        edited_ = client.SubmitEditBatch(request).status();
+      }
+    });
+  }
+
+  // The times between the tokens of all streams.
+  absl::StatusOr<std::vector<double>> Stop() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    if (!edited_.ok()) return edited_;
+    std::vector<double> all;
+    for (const std::vector<double>& times : times_)
+      all.insert(all.end(), times.begin(), times.end());
+    return all;
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::vector<std::vector<double>> times_;
+  absl::Status edited_;
+  std::vector<std::thread> threads_;
+};
+
+// Label moves beside `streams` streams and, where `batch` is given, beside the solving of it.
+absl::Status MeasureMoves(Client& client, Flags flags, const v1::EditBatch* batch,
+                          const std::string& beside, int64_t newest, Report& report) {
+  Load load(client, flags, batch);
+  const absl::StatusOr<MoveTimes> times = MoveBackAndForth(client, flags, newest);
+  const absl::StatusOr<std::vector<double>> tokens = load.Stop();
+  if (!times.ok()) return times.status();
+  if (!tokens.ok()) return tokens.status();
+  report.Add(absl::StrCat("label move, until answered, ", beside), times->verb);
+  report.Add(absl::StrCat("label move, until first token, ", beside), times->first_token);
+  if (!tokens->empty()) {
+    report.Add(absl::StrCat("inter-token, ", flags.streams, " streams, ", beside), *tokens);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags) {
   const std::unique_ptr<Client> client = Client::Create(ClientOptions{flags.server});
+  const absl::StatusOr<std::vector<v1::EditBatch>> batches = ReadBatches(flags);
+  if (!batches.ok()) return batches.status();
   Report report;
-  absl::PrintF("%-46s %8s %10s %10s\n", "", "count", "p50 ms", "p99 ms");
+  absl::PrintF("%-64s %8s %10s %10s %10s\n", "", "count", "p50 ms", "p90 ms", "p99 ms");
   std::atomic<bool> stop{false};
   report.Add("inter-token, one stream, idle", InterTokenTimes(*client, flags, stop));
 
   absl::Status edited;
   const absl::Time start = absl::Now();
   std::thread editing([&] {
-    edited = StreamEdits(*client, flags);
+    edited = StreamEdits(*client, *batches);
     stop = true;
   });
   Flags endless = flags;
@@ -172,10 +239,15 @@ absl::Status Run(const Flags& flags) {
 
   const absl::StatusOr<v1::ServerInfo> info = client->GetServerInfo();
   if (!info.ok()) return info.status();
-  absl::StatusOr<MoveTimes> times = MoveBackAndForth(*client, flags, info->live().revision());
-  if (!times.ok()) return times.status();
-  report.Add("promotion or rollback, until answered", times->verb);
-  report.Add("promotion or rollback, until first token", times->first_token);
+  const int64_t newest = info->live().revision();
+  Flags alone = flags;
+  alone.streams = 0;
+  absl::Status status = MeasureMoves(*client, alone, nullptr, "idle", newest, report);
+  if (!status.ok()) return status;
+  status = MeasureMoves(*client, flags, nullptr, "streams", newest, report);
+  if (!status.ok()) return status;
+  status = MeasureMoves(*client, flags, &batches->front(), "streams and solving", newest, report);
+  if (!status.ok()) return status;
   report.Print();
   return absl::OkStatus();
 }
@@ -189,7 +261,9 @@ int main(int argc, char** argv) {
       "Measures a running server: latencies while idle, while editing, and of label moves.");
   app.add_option("--server", flags.server, "HOST:PORT");
   app.add_option("--edits", flags.edits, "file of edits")->required();
-  app.add_option("--rounds", flags.rounds, "streams and label moves");
+  app.add_option("--rounds", flags.rounds, "streams of the idle server");
+  app.add_option("--moves", flags.moves, "label moves");
+  app.add_option("--streams", flags.streams, "streams beside label moves");
   app.add_option("--tokens", flags.tokens, "tokens of a stream");
   app.add_option("--batch", flags.batch, "edits per batch");
   CLI11_PARSE(app, argc, argv);
