@@ -354,7 +354,11 @@ Coordinator::Attempt Coordinator::AfterError(Work& work, const absl::Status& sta
 absl::Status Coordinator::FindParent(Work& work) {
   AMEND_ASSIGN_OR_RETURN(work.live, store_->GetLabel(kLiveLabel));
   AMEND_ASSIGN_OR_RETURN(work.parent, ChooseParent(*store_, work.entry, work.live.revision));
-  AMEND_RETURN_IF_ERROR(PrepareLine(*store_, *engine_, work.parent));
+  // After a start this is the whole line.
+  AMEND_RETURN_IF_ERROR(PrepareLine(*store_, *engine_, work.parent, [&] {
+    if (!work.last_try) RunCommands();
+    return !stopping() && !ParentChangedUnder(work);
+  }));
   AMEND_ASSIGN_OR_RETURN(work.before, serving_->Resolve(work.parent));
   if (work.parent != kBaseRevision) {
     AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store_->GetRevision(work.parent));

@@ -309,6 +309,25 @@ TEST_F(CoordinatorTest, StopLeavesTheBatchDurableAndTheNextStartSolvesIt) {
   EXPECT_EQ(h_.store.GetLedger({"s", 0})->state, BatchState::kLive);
 }
 
+TEST_F(CoordinatorTest, TheFirstBatchAfterAStartBuildsTheLineThatItIsSolvedOn) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  h_.coordinator->Stop();
+  LedgerEntry entry;
+  entry.key = {"s", 2};
+  entry.edits = {MakeEdit("Oslo")};
+  ASSERT_THAT(h_.store.AppendLedger(entry), IsOk());
+  const auto recorder = std::make_shared<StatusRecorder>();
+  ASSERT_THAT(h_.hub.Attach(entry.key, recorder->listener()), IsOk());
+  Coordinator* const next = h_.MakeCoordinator();
+  ASSERT_THAT(next->Recover(), IsOk());
+  EXPECT_THAT(h_.engine.line(), IsEmpty());
+  next->Start();
+  EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
+  EXPECT_EQ(h_.engine.solved_on().back(), Revision(2));
+}
+
 TEST_F(CoordinatorTest, AStoreThatCannotWriteHoldsTheBatchAndItGoesOnAfterwards) {
   h_.engine.on_gate = [&] { h_.store.SetWriteStatus(absl::UnavailableError("I/O error")); };
   h_.Start();

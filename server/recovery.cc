@@ -1,10 +1,9 @@
 #include "server/recovery.h"
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -14,35 +13,17 @@
 namespace amend {
 namespace {
 
-// The line of the live revision: its revisions, and what is withdrawn on it.
-struct LiveLine {
-  std::set<Revision> revisions;
-  std::map<Revision, std::set<int32_t>> withdrawn;
-};
-
-absl::StatusOr<LiveLine> ReadLiveLine(const RevisionStore& store, Revision live) {
-  AMEND_ASSIGN_OR_RETURN(const std::vector<RevisionRecord> records, RecordsOf(store, live));
-  LiveLine line;
-  for (const RevisionRecord& record : records) line.revisions.insert(record.revision);
-  line.withdrawn = WithdrawnOn(records);
-  return line;
-}
-
 // Makes one revision serve again, on top of its parent.
-absl::Status Load(const RevisionStore& store, const RevisionRecord& record,
-                  const LiveLine& live_line, EditEngine& engine, ServingModel& serving) {
+absl::Status Load(const RevisionStore& store, const RevisionRecord& record, EditEngine& engine,
+                  ServingModel& serving) {
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> parent,
                          serving.Resident(record.parent));
-  RevisionFactors factors;
   std::shared_ptr<const HookStack> hooks;
   if (record.withdraws()) {
     AMEND_ASSIGN_OR_RETURN(hooks, engine.Without(parent->hooks, record.withdrawn));
   } else {
-    AMEND_ASSIGN_OR_RETURN(factors, store.ReadFactors(record.revision));
+    AMEND_ASSIGN_OR_RETURN(const RevisionFactors factors, store.ReadFactors(record.revision));
     AMEND_ASSIGN_OR_RETURN(hooks, engine.Extend(parent->hooks, record.revision, factors));
-  }
-  if (live_line.revisions.count(record.revision) > 0) {
-    AMEND_RETURN_IF_ERROR(AppendToLine(engine, record, factors, live_line.withdrawn));
   }
   serving.AddRevision(
       std::make_shared<const Snapshot>(Snapshot{record.revision, std::move(hooks)}));
@@ -59,12 +40,13 @@ absl::Status OnLiveLine(Revision revision, Revision live, const absl::Status& st
       ReasonOf(error).empty() ? "RECOVERY_FAILED" : ReasonOf(error));
 }
 
-absl::Status LoadRevisions(const RevisionStore& store, const LiveLine& live_line,
+absl::Status LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
                            EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
+  // The first batch builds it: keys take longer to sum up than all revisions to read.
   engine.ResetLine();
   const Revision latest = store.LatestRevision();
   for (Revision revision(1); revision <= latest; revision = revision.Next()) {
-    const bool on_live_line = live_line.revisions.count(revision) > 0;
+    const bool on_live_line = live_line.count(revision) > 0;
     const absl::StatusOr<RevisionRecord> record = store.GetRevision(revision);
     absl::Status status = record.status();
     if (record.ok()) {
@@ -73,7 +55,7 @@ absl::Status LoadRevisions(const RevisionStore& store, const LiveLine& live_line
         serving.Purge(revision);
         continue;
       }
-      status = Load(store, *record, live_line, engine, serving);
+      status = Load(store, *record, engine, serving);
     }
     if (status.ok()) {
       ++report.revisions;
@@ -93,8 +75,9 @@ absl::StatusOr<RecoveryReport> RecoverServing(const RevisionStore& store, EditEn
   RecoveryReport report;
   AMEND_ASSIGN_OR_RETURN(const LabelRecord live, store.GetLabel(kLiveLabel));
   report.live = live.revision;
-  AMEND_ASSIGN_OR_RETURN(const LiveLine line, ReadLiveLine(store, live.revision));
-  AMEND_RETURN_IF_ERROR(LoadRevisions(store, line, engine, serving, report));
+  AMEND_ASSIGN_OR_RETURN(const std::vector<Revision> line, LineOf(store, live.revision));
+  AMEND_RETURN_IF_ERROR(
+      LoadRevisions(store, std::set<Revision>(line.begin(), line.end()), engine, serving, report));
   AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store.ListLabels());
   for (const LabelRecord& label : labels) {
     const absl::Status moved = serving.MoveLabel(label.name, label.revision);

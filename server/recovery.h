@@ -23,7 +23,7 @@ struct RecoveryReport {
   std::vector<LedgerEntry> pending;
 };
 
-// Rebuilds the serving model (still empty) and the engine's line (the live one) from the store.
+// Rebuilds the serving model (still empty) from the store; the engine's line is left at revision 0.
 // Damaged factors on the live line are an error that names the revision; elsewhere the revision is
 // skipped and named. Not thread-safe; called before serving begins.
 absl::StatusOr<RecoveryReport> RecoverServing(const RevisionStore& store, EditEngine& engine,

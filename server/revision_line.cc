@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 
 namespace amend {
@@ -86,7 +87,8 @@ absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEn
   return staged;
 }
 
-absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head) {
+absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head,
+                         const std::function<bool()>& go_on) {
   if (engine.line_head() == head) return absl::OkStatus();
   AMEND_ASSIGN_OR_RETURN(const std::vector<RevisionRecord> line, RecordsOf(store, head));
   size_t next = 0;
@@ -98,6 +100,11 @@ absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revisio
   }
   const std::map<Revision, std::set<int32_t>> withdrawn = WithdrawnOn(line);
   for (; next < line.size(); ++next) {
+    if (go_on && !go_on()) {
+      return absl::CancelledError(absl::StrCat("told to stop before revision ",
+                                               line[next].revision.value(), " of the line to ",
+                                               head.value()));
+    }
     RevisionFactors factors;
     if (!line[next].withdraws()) {
       AMEND_ASSIGN_OR_RETURN(factors, store.ReadFactors(line[next].revision));

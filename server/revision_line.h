@@ -2,6 +2,7 @@
 #define AMEND_SERVER_REVISION_LINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <vector>
@@ -40,8 +41,10 @@ absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEn
 
 // Brings the engine's line to `head`: appends what is missing where the line is a part of the way,
 // else begins anew. Keys cannot be taken out of a line: it also begins anew where something of what
-// it holds is withdrawn further on.
-absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head);
+// it holds is withdrawn further on. A long line takes a while: `go_on`, where given, is asked
+// before each revision; false ends it with CANCELLED, and what was appended by then stays.
+absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revision head,
+                         const std::function<bool()>& go_on = nullptr);
 
 }  // namespace amend
 

@@ -13,6 +13,7 @@ namespace amend {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 class RevisionLineTest : public testing::Test {
@@ -164,6 +165,18 @@ TEST_F(RevisionLineTest, TheLineGoesOnBehindAWithdrawalThatItHolds) {
   store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("damaged"));
   ASSERT_THAT(PrepareLine(store_, engine_, Revision(3)), IsOk());
   EXPECT_EQ(engine_.line_keys(), 2 + 1);
+}
+
+TEST_F(RevisionLineTest, PrepareStopsWhenToldToAndGoesOnWhereItWas) {
+  for (int64_t parent = 0; parent < 3; ++parent) Add(parent, "s", BatchState::kLive);
+  int asked = 0;
+  EXPECT_THAT(PrepareLine(store_, engine_, Revision(3), [&] { return ++asked < 3; }),
+              StatusIs(absl::StatusCode::kCancelled, HasSubstr("before revision 3")));
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2)));
+  // Would fail if it was read again.
+  store_.SetReadFactorsStatus(Revision(1), absl::DataLossError("damaged"));
+  ASSERT_THAT(PrepareLine(store_, engine_, Revision(3)), IsOk());
+  EXPECT_THAT(engine_.line(), ElementsAre(Revision(1), Revision(2), Revision(3)));
 }
 
 TEST_F(RevisionLineTest, PrepareBeginsAnewForAnotherLine) {
