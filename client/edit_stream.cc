@@ -122,6 +122,7 @@ class Session {
     v1::StreamEditsRequest start;
     start.mutable_start()->set_session(options_.session);
     start.mutable_start()->set_promotion(options_.promotion);
+    start.mutable_start()->set_failure_policy(options_.failure_policy);
     *start.mutable_start()->mutable_thresholds() = options_.thresholds;
     v1::StreamEditsResponse response;
     if (!stream->Write(start) || !stream->Read(&response)) return End(stream.get());

@@ -18,6 +18,7 @@ struct EditStreamOptions {
   // 1 to 128 characters of [A-Za-z0-9._:-].
   std::string session;
   amend::v1::Promotion promotion = amend::v1::PROMOTE_WHEN_VALIDATED;
+  amend::v1::FailurePolicy failure_policy = amend::v1::ALL_OR_NOTHING;
   amend::v1::GateThresholds thresholds;
   // Attempts to connect again in a row, without a batch that finished in between.
   int max_reconnects = 8;

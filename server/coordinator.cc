@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "server/edit_overlaps.h"
 #include "server/errors.h"
 #include "server/proto_conversion.h"
 #include "server/revision_line.h"
@@ -24,14 +23,14 @@ struct Coordinator::Work {
   Revision candidate;
   int64_t parent_line_edits = 0;
   std::shared_ptr<const Snapshot> before;
-  std::shared_ptr<const HookStack> after;
-  BatchSolution solution;
-  GateResult gate;
-  // Of `after`.
+  Candidate made;
+  // Of its hooks.
   std::vector<LayerNorm> norms;
 
   bool promotes() const { return entry.promotion == PromotionPolicy::kWhenValidated; }
   int edit_count() const { return static_cast<int>(entry.edits.size()); }
+  // Edits of the revision: those that were not dropped, or all of a batch that is rejected.
+  int made_count() const { return made.gate.accepted ? made.edit_count : edit_count(); }
 };
 
 namespace {
@@ -51,14 +50,6 @@ std::string FailureReason(const absl::Status& status) {
   return "SOLVE_FAILED";
 }
 
-// An error of the engine is the batch's own, whatever its code: it must not look like trouble of
-// the store.
-absl::Status FromEngine(const absl::Status& status) {
-  return status.ok() || !IsStoreTrouble(status)
-             ? status
-             : WithReason(absl::InternalError(status.message()), "SOLVE_FAILED");
-}
-
 }  // namespace
 
 Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel* serving,
@@ -72,7 +63,8 @@ Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel*
       observer_(observer),
       options_(std::move(options)),
       label_mover_(store, serving, changes, observer, options_.clock),
-      keeper_(store, serving, changes, options_.retention, options_.clock) {}
+      keeper_(store, serving, changes, options_.retention, options_.clock),
+      solver_(store, engine, hub, observer, options_.clock) {}
 
 Coordinator::~Coordinator() { Stop(); }
 
@@ -333,9 +325,8 @@ bool Coordinator::Process(const LedgerEntry& entry) {
 }
 
 Coordinator::Attempt Coordinator::TryBatch(const LedgerEntry& entry, bool last_try) {
-  Work work{entry, last_try, {}, {}, {}, 0, nullptr, nullptr, {}, {}, {}};
-  for (const auto step :
-       {&Coordinator::FindParent, &Coordinator::Solve, &Coordinator::JudgeCandidate}) {
+  Work work{entry, last_try, {}, {}, {}, 0, nullptr, {}, {}};
+  for (const auto step : {&Coordinator::FindParent, &Coordinator::Solve}) {
     const absl::Status status = (this->*step)(work);
     if (!status.ok()) return AfterError(work, status);
   }
@@ -369,45 +360,12 @@ absl::Status Coordinator::FindParent(Work& work) {
 }
 
 absl::Status Coordinator::Solve(Work& work) {
-  const absl::Time start = options_.clock();
-  absl::Time targets_done = start;
-  BatchEditor::Callbacks callbacks;
-  callbacks.progress = [&](SolvePhase phase, int done, int total) {
-    if (phase == SolvePhase::kTargetValues) targets_done = options_.clock();
-    v1::EditBatchStatus status = StatusAt(work.entry.key, work.edit_count(), v1::SOLVING);
-    status.mutable_progress()->set_phase(ToProto(phase));
-    status.mutable_progress()->set_done(done);
-    status.mutable_progress()->set_total(total);
-    hub_->Publish(status);
-  };
-  callbacks.cancelled = [&] {
+  const auto stop = [&] {
     if (!work.last_try) RunCommands();
     return stopping() || ParentChangedUnder(work);
   };
-  absl::StatusOr<BatchSolution> solution =
-      engine_->Solve(work.before->hooks, work.candidate, work.entry.edits, callbacks);
-  if (!solution.ok()) return FromEngine(solution.status());
-  work.solution = *std::move(solution);
-  observer_->StageDone(EditStage::kTarget, targets_done - start);
-  observer_->StageDone(EditStage::kSolve, options_.clock() - targets_done);
-  absl::StatusOr<std::shared_ptr<const HookStack>> after =
-      engine_->Extend(work.before->hooks, work.candidate, work.solution.factors);
-  if (!after.ok()) return FromEngine(after.status());
-  work.after = *std::move(after);
-  return absl::OkStatus();
-}
-
-absl::Status Coordinator::JudgeCandidate(Work& work) {
-  v1::EditBatchStatus staged = StatusAt(work.entry.key, work.edit_count(), v1::STAGED);
-  staged.set_revision(work.candidate.value());
-  hub_->Publish(staged);
-  const absl::Time start = options_.clock();
-  absl::StatusOr<GateResult> gate = engine_->Gate(work.before->hooks, work.after, work.entry.edits,
-                                                  work.solution.targets, work.entry.thresholds);
-  if (!gate.ok()) return FromEngine(gate.status());
-  work.gate = *std::move(gate);
-  AddOverlaps(*store_, work.candidate, work.entry.edits, work.solution.overlaps, &work.gate.edits);
-  observer_->StageDone(EditStage::kGate, options_.clock() - start);
+  AMEND_ASSIGN_OR_RETURN(work.made,
+                         solver_.Solve(work.entry, work.candidate, work.before->hooks, stop));
   return absl::OkStatus();
 }
 
@@ -419,7 +377,8 @@ bool Coordinator::ParentChangedUnder(const Work& work) const {
 }
 
 Coordinator::Attempt Coordinator::Conclude(Work& work) {
-  const bool accepted = work.gate.accepted;
+  const GateResult& gate = work.made.gate;
+  const bool accepted = gate.accepted;
   const int64_t now = absl::ToUnixMicros(options_.clock());
   StoreStep step;
   step.revision.emplace();
@@ -427,20 +386,20 @@ Coordinator::Attempt Coordinator::Conclude(Work& work) {
   step.revision->parent = work.parent;
   step.revision->state = accepted ? RevisionState::kValidated : RevisionState::kRejected;
   step.revision->batch = work.entry.key;
-  step.revision->edit_count = work.edit_count();
-  step.revision->line_edit_count = work.parent_line_edits + work.edit_count();
-  step.revision->gate = work.gate.verdict;
-  work.norms = engine_->UpdateNorms(work.after);
+  step.revision->edit_count = work.made_count();
+  step.revision->line_edit_count = work.parent_line_edits + work.made_count();
+  step.revision->gate = gate.verdict;
+  work.norms = engine_->UpdateNorms(work.made.hooks);
   step.revision->norms = work.norms;
   step.revision->create_time_us = now;
-  if (accepted) step.factors = work.solution.factors;
+  if (accepted) step.factors = work.made.solution.factors;
   step.ledger = work.entry;
   step.ledger->state = !accepted         ? BatchState::kRejected
                        : work.promotes() ? BatchState::kLive
                                          : BatchState::kValidated;
   step.ledger->revision = work.candidate;
-  step.ledger->verdicts = work.gate.edits;
-  step.ledger->gate = work.gate.verdict;
+  step.ledger->verdicts = gate.edits;
+  step.ledger->gate = gate.verdict;
   step.ledger->finish_time_us = now;
   step.audit = AuditRecord{
       kCoordinatorActor,
@@ -460,7 +419,7 @@ Coordinator::Attempt Coordinator::Conclude(Work& work) {
   if (absl::IsAborted(committed)) return Attempt::kParentChanged;
   if (!committed.ok()) return Fail(work, committed);
   observer_->StageDone(EditStage::kPersist, options_.clock() - start);
-  ReportGate(work.gate);
+  ReportGate(gate, observer_);
   PublishCandidate(work, *step.revision, *step.ledger);
   return Attempt::kFinished;
 }
@@ -471,9 +430,11 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
   BatchOutcome outcome = BatchOutcome::kRejected;
   if (finished.state != BatchState::kRejected) {
     outcome = BatchOutcome::kValidated;
-    serving_->AddRevision(std::make_shared<const Snapshot>(Snapshot{work.candidate, work.after}));
+    serving_->AddRevision(
+        std::make_shared<const Snapshot>(Snapshot{work.candidate, work.made.hooks}));
     // Where this fails the line begins anew with the next batch.
-    if (!engine_->AppendToLine(work.candidate, work.solution.factors).ok()) engine_->ResetLine();
+    if (!engine_->AppendToLine(work.candidate, work.made.solution.factors).ok())
+      engine_->ResetLine();
   }
   changes_->Publish(
       RevisionChangedEvent(v1::WatchRevisionsResponse::RevisionChanged::CREATED, record));
@@ -491,7 +452,8 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
     observer_->EditTimeToLive(options_.clock() - absl::FromUnixMicros(work.entry.receive_time_us));
   }
   observer_->StageDone(EditStage::kPublish, options_.clock() - start);
-  observer_->BatchFinished(outcome, work.edit_count());
+  observer_->BatchFinished(outcome, work.made_count());
+  observer_->EditsDropped(work.edit_count() - work.made_count());
   FinishFront();
   hub_->Publish(StatusOf(finished));
 }
@@ -525,27 +487,6 @@ absl::Status Coordinator::Commit(const StoreStep& step) {
     SetReadOnly(true);
     if (!WaitForStore()) return absl::CancelledError("the server is shutting down");
   }
-}
-
-void Coordinator::ReportGate(const GateResult& gate) {
-  const EditScores& scores = gate.verdict.scores;
-  const GateThresholds& thresholds = gate.verdict.thresholds;
-  const struct {
-    GateCheck check;
-    std::optional<double> score;
-    double threshold;
-  } checks[] = {{GateCheck::kReliability, scores.reliability, thresholds.reliability},
-                {GateCheck::kGenerality, scores.generality, thresholds.generality},
-                {GateCheck::kLocality, scores.locality, thresholds.locality}};
-  bool below = false;
-  for (const auto& [check, score, threshold] : checks) {
-    if (!score) continue;
-    observer_->GateScore(check, *score);
-    if (*score >= threshold) continue;
-    below = true;
-    if (!gate.accepted) observer_->GateRejected(check);
-  }
-  if (!gate.accepted && !below) observer_->GateRejected(GateCheck::kFinite);
 }
 
 }  // namespace amend

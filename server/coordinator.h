@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "amend/v1/edit.pb.h"
+#include "server/candidate_solver.h"
 #include "server/durable_batch_queue.h"
 #include "server/edit_engine.h"
 #include "server/edit_event_hub.h"
@@ -144,7 +145,6 @@ class Coordinator : public DurableBatchQueue {
   Attempt TryBatch(const LedgerEntry& entry, bool last_try);
   absl::Status FindParent(Work& work);
   absl::Status Solve(Work& work);
-  absl::Status JudgeCandidate(Work& work);
   // Whether what the batch was solved on is no longer what it has to build on.
   bool ParentChangedUnder(const Work& work) const;
   Attempt AfterError(Work& work, const absl::Status& status);
@@ -155,7 +155,6 @@ class Coordinator : public DurableBatchQueue {
   absl::Status Commit(const StoreStep& step);
   void PublishCandidate(const Work& work, const RevisionRecord& record,
                         const LedgerEntry& finished);
-  void ReportGate(const GateResult& gate);
 
   RevisionStore* const store_;
   EditEngine* const engine_;
@@ -167,6 +166,7 @@ class Coordinator : public DurableBatchQueue {
   LabelMover label_mover_;
   RevisionKeeper keeper_;
   absl::Time next_sweep_ = absl::InfinitePast();
+  CandidateSolver solver_;
 
   mutable absl::Mutex mutex_;
   std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);

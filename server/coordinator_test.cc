@@ -147,6 +147,67 @@ TEST_F(CoordinatorTest, ARejectedBatchLeavesServingAloneAndTheNextBuildsOnTheLas
   EXPECT_EQ(record.parent, Revision(1));
 }
 
+TEST_F(CoordinatorTest, ABatchThatBreaksEarlierEditsIsRejectedNamingThem) {
+  h_.thresholds.retention = 0.9;
+  h_.Start();
+  h_.Submit("s", 0, {MakeEdit("Rome", "a"), MakeEdit("Oslo", "b")})->Last();
+  const v1::EditBatchStatus rejected = h_.Submit("s", 1, {MakeEdit("break", "c")})->Last();
+  EXPECT_EQ(rejected.stage(), v1::REJECTED);
+  EXPECT_THAT(rejected.gate_report().failures(), ElementsAre("retention 0.00 is below 0.90"));
+  EXPECT_EQ(rejected.gate_report().retained_edits(), 2);
+  ASSERT_EQ(rejected.gate_report().broken_edits_size(), 2);
+  EXPECT_EQ(rejected.gate_report().broken_edits(1).revision(), 1);
+  EXPECT_EQ(rejected.gate_report().broken_edits(1).edit_index(), 1);
+  EXPECT_EQ(h_.Live(), Revision(1));
+}
+
+TEST_F(CoordinatorTest, AnEditThatSupersedesTheOnlyEarlierOneBreaksNothing) {
+  h_.thresholds.retention = 0.9;
+  h_.Start();
+  h_.Submit("s", 0, {MakeEdit("Rome", "a")})->Last();
+  EXPECT_EQ(h_.Submit("s", 1, {MakeEdit("break", "a")})->Last().stage(), v1::LIVE);
+}
+
+TEST_F(CoordinatorTest, DroppedEditsAreRecordedAndNoPartOfTheRevision) {
+  h_.failure = FailurePolicy::kDropFailing;
+  h_.Start();
+  const v1::EditBatchStatus last =
+      h_.Submit("s", 0, {MakeEdit("bad", "a"), MakeEdit("Rome", "b"), MakeEdit("Oslo", "c")})
+          ->Last();
+  EXPECT_EQ(last.stage(), v1::LIVE);
+  ASSERT_EQ(last.edit_results_size(), 3);
+  EXPECT_TRUE(last.edit_results(0).dropped());
+  EXPECT_EQ(last.edit_results(0).reliability(), 0.1);
+  EXPECT_EQ(last.edit_results(0).client_edit_id(), "id of bad");
+  EXPECT_FALSE(last.edit_results(2).dropped());
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(1)));
+  EXPECT_EQ(record.edit_count, 2);
+  EXPECT_EQ(record.line_edit_count, 2);
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry, h_.store.GetLedger({"s", 0}));
+  EXPECT_EQ(entry.edits.size(), 3u);
+  EXPECT_EQ(entry.failure, FailurePolicy::kDropFailing);
+  // An edit is named by its place in the revision: this one shares its key with the second one
+  // left.
+  const v1::EditBatchStatus next = h_.Submit("s", 1, {MakeEdit("Paris", "c")})->Last();
+  ASSERT_EQ(next.edit_results(0).overlaps_size(), 1);
+  EXPECT_EQ(next.edit_results(0).overlaps(0).edit_index(), 1);
+  EXPECT_TRUE(next.edit_results(0).overlaps(0).same_prompt());
+  EXPECT_EQ(next.edit_results(0).overlaps(0).revision(), 1);
+}
+
+TEST_F(CoordinatorTest, ABatchOfWhichEveryEditIsDroppedIsRejected) {
+  h_.failure = FailurePolicy::kDropFailing;
+  h_.Start();
+  const v1::EditBatchStatus last =
+      h_.Submit("s", 0, {MakeEdit("bad", "a"), MakeEdit("bad", "b")})->Last();
+  EXPECT_EQ(last.stage(), v1::REJECTED);
+  EXPECT_EQ(last.edit_results_size(), 2);
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RevisionRecord record, h_.store.GetRevision(Revision(1)));
+  EXPECT_EQ(record.state, RevisionState::kRejected);
+  EXPECT_EQ(record.edit_count, 2);
+}
+
 TEST_F(CoordinatorTest, ABatchThatDivergesFailsAndUsesNoRevision) {
   h_.Start();
   const v1::EditBatchStatus failed = h_.Run("s", 0, "diverge");

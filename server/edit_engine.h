@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_EDIT_ENGINE_H_
 #define AMEND_SERVER_EDIT_ENGINE_H_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -12,8 +13,8 @@
 #include "core/editing/edit.h"
 #include "core/editing/factors.h"
 #include "core/editing/hook_stack.h"
+#include "server/gate_request.h"
 #include "server/gate_verdict.h"
-#include "storage/records.h"
 
 namespace amend {
 
@@ -45,12 +46,12 @@ class EditEngine {
   // `parent` less `edits`; see HookStack::Without. The line stays what it is.
   virtual absl::StatusOr<std::shared_ptr<const HookStack>> Without(
       const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) = 0;
-  // Measures the candidate `after` against `before` and judges it.
-  virtual absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& before,
-                                          const std::shared_ptr<const HookStack>& after,
-                                          absl::Span<const Edit> edits,
-                                          absl::Span<const TargetReport> targets,
-                                          const GateThresholds& thresholds) = 0;
+  // Up to `count` edits of the line whose hooks are given, all of them where there are no more. The
+  // same seed gives the same ones.
+  virtual std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& hooks, int count,
+                                          uint64_t seed) = 0;
+  // Measures a candidate and judges it.
+  virtual absl::StatusOr<GateResult> Gate(const GateRequest& request) = 0;
   // Per edited layer, for the record of a revision.
   virtual std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& hooks) = 0;
 };

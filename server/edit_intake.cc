@@ -129,6 +129,7 @@ void EditIntake::TakeMalformed(const BatchSubmission& submission,
   entry.key = submission.key;
   entry.edits = submission.edits;
   entry.promotion = submission.promotion;
+  entry.failure = submission.failure;
   entry.thresholds = submission.thresholds;
   entry.state = BatchState::kFailed;
   for (const BatchViolation& violation : violations) {
@@ -174,6 +175,7 @@ void EditIntake::TakeNew(BatchSubmission submission) {
   entry.key = submission.key;
   entry.edits = submission.edits;
   entry.promotion = submission.promotion;
+  entry.failure = submission.failure;
   entry.thresholds = submission.thresholds;
   entry.receive_time_us = absl::ToUnixMicros(options_.clock());
   const absl::StatusOr<int64_t> sequence = store_->AppendLedger(entry);

@@ -26,6 +26,7 @@ struct BatchSubmission {
   BatchKey key;
   std::vector<Edit> edits;
   PromotionPolicy promotion = PromotionPolicy::kWhenValidated;
+  FailurePolicy failure = FailurePolicy::kAllOrNothing;
   GateThresholds thresholds;
   // Whether a malformed batch uses up its offset (a stream goes on behind it) or is turned down and
   // leaves no trace.

@@ -8,8 +8,16 @@
 
 namespace amend {
 
-enum class EditStage { kKeys, kTarget, kSolve, kGate, kPersist, kPublish };
-enum class GateCheck { kReliability, kGenerality, kLocality, kFinite };
+enum class EditStage { kTarget, kSolve, kGate, kPersist, kPublish };
+enum class GateCheck {
+  kReliability,
+  kGenerality,
+  kLocality,
+  kBackground,
+  kFluency,
+  kRetention,
+  kFinite
+};
 // What became of a batch.
 enum class BatchOutcome { kLive, kValidated, kRejected, kFailed };
 enum class PromotionResult { kMoved, kConflict, kRefused, kFailed };
@@ -25,12 +33,14 @@ class EditObserver {
 
   // A batch of `edit_count` edits reached a terminal stage.
   virtual void BatchFinished(BatchOutcome /*outcome*/, int /*edit_count*/) {}
+  // Edits that were left out of a batch because they failed the gate.
+  virtual void EditsDropped(int /*edit_count*/) {}
   // Batches that are durable and not finished, and since when the oldest of them waits;
   // InfinitePast when there is none.
   virtual void QueueChanged(int /*depth*/, absl::Time /*oldest_receive_time*/) {}
   // How long one stage of one batch took.
   virtual void StageDone(EditStage /*stage*/, absl::Duration /*duration*/) {}
-  // Mean of one check over a batch, in [0, 1].
+  // What one check measured of a batch: in [0, 1], for kFluency the relative change of perplexity.
   virtual void GateScore(GateCheck /*check*/, double /*score*/) {}
   virtual void GateRejected(GateCheck /*check*/) {}
   // A promotion, by request or because a batch was validated.

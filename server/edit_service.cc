@@ -157,6 +157,7 @@ grpc::ServerUnaryReactor* EditService::SubmitEditBatch(grpc::CallbackServerConte
       kUnarySessionPrefix, request->request_id().empty() ? NewRequestId() : request->request_id());
   submission.edits = EditsFromProto(request->batch());
   submission.promotion = PromotionFromProto(request->promotion());
+  submission.failure = FailurePolicyFromProto(request->failure_policy());
   submission.thresholds = ThresholdsFromProto(request->thresholds(), options_.default_thresholds);
   submission.record_malformed = false;
   return SubmitCall::Create(intake_, std::move(submission), request->wait_for(), response);

@@ -85,6 +85,7 @@ void EditStream::HandleStart(const v1::StreamEditsRequest::Start& start) {
   if (!valid.ok()) return EndWith(valid);
   session_ = start.session();
   promotion_ = PromotionFromProto(start.promotion());
+  failure_ = FailurePolicyFromProto(start.failure_policy());
   thresholds_ = ThresholdsFromProto(start.thresholds(), environment_.default_thresholds);
   starting_ = true;
   const absl::Status submitted =
@@ -136,6 +137,7 @@ void EditStream::HandleBatch(const v1::StreamEditsRequest::Batch& batch) {
   submission.key = key;
   submission.edits = EditsFromProto(batch.batch());
   submission.promotion = promotion_;
+  submission.failure = failure_;
   submission.thresholds = thresholds_;
   submission.listener.owner = weak_from_this();
   // Called only while this object lives.

@@ -102,6 +102,7 @@ class EditStream final
 
   std::string session_ ABSL_GUARDED_BY(mutex_);
   PromotionPolicy promotion_ ABSL_GUARDED_BY(mutex_) = PromotionPolicy::kWhenValidated;
+  FailurePolicy failure_ ABSL_GUARDED_BY(mutex_) = FailurePolicy::kAllOrNothing;
   GateThresholds thresholds_ ABSL_GUARDED_BY(mutex_);
   std::deque<Outgoing> out_ ABSL_GUARDED_BY(mutex_);
   // Submissions are numbered from 1.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -24,44 +26,87 @@ bool Reaches(const std::optional<double>& score, double threshold) {
 }
 
 // Two digits, or as many as it takes to see the difference.
-std::string Failure(absl::string_view check, double score, double threshold) {
+std::string Failure(absl::string_view check, double score, absl::string_view is, double threshold) {
   for (const int digits : {2, 4, 6}) {
     const std::string a = absl::StrFormat("%.*f", digits, score);
     const std::string b = absl::StrFormat("%.*f", digits, threshold);
-    if (a != b) return absl::StrCat(check, " ", a, " is below ", b);
+    if (a != b) return absl::StrCat(check, " ", a, " is ", is, " ", b);
   }
-  return absl::StrCat(check, " ", score, " is below ", threshold);
+  return absl::StrCat(check, " ", score, " is ", is, " ", threshold);
 }
 
-void Check(absl::string_view check, const std::optional<double>& score, double threshold,
-           std::vector<std::string>& failures) {
-  if (score && !std::isfinite(*score)) {
-    failures.push_back(absl::StrCat(check, " is not finite"));
-  } else if (!Reaches(score, threshold)) {
-    failures.push_back(Failure(check, *score, threshold));
+// Compares the numbers of a batch with their thresholds and keeps what fails.
+class Checks {
+ public:
+  explicit Checks(std::vector<std::string>* failures) : failures_(failures) {}
+
+  void AtLeast(absl::string_view check, const std::optional<double>& score, double threshold) {
+    if (!CheckFinite(check, score) || Reaches(score, threshold)) return;
+    failures_->push_back(Failure(check, *score, "below", threshold));
   }
+  void AtMost(absl::string_view check, const std::optional<double>& score,
+              const std::optional<double>& bound) {
+    if (!CheckFinite(check, score) || !score || !bound || *score <= *bound) return;
+    failures_->push_back(Failure(check, *score, "above", *bound));
+  }
+  bool all_finite() const { return all_finite_; }
+
+ private:
+  bool CheckFinite(absl::string_view check, const std::optional<double>& score) {
+    if (IsFinite(score)) return true;
+    failures_->push_back(absl::StrCat(check, " is not finite"));
+    all_finite_ = false;
+    return false;
+  }
+
+  std::vector<std::string>* const failures_;
+  bool all_finite_ = true;
+};
+
+// Fills in everything but the thresholds and what follows from them.
+GateVerdict VerdictOf(const GateMeasurements& measured) {
+  GateVerdict verdict;
+  verdict.scores = measured.means;
+  verdict.background = measured.background;
+  verdict.perplexity_change = measured.perplexity_change;
+  verdict.retained_edits = measured.retained_edits;
+  verdict.broken_edits = measured.broken_edits;
+  if (measured.retained_edits > 0) {
+    verdict.retention = 1 - static_cast<double>(measured.broken_edits.size()) /
+                                static_cast<double>(measured.retained_edits);
+  }
+  return verdict;
 }
 
 }  // namespace
 
-GateResult JudgeScores(const EditScores& means, absl::Span<const EditScores> scores,
-                       absl::Span<const TargetReport> targets, const GateThresholds& thresholds,
-                       bool enforced) {
+bool AllFinite(const EditVerdict& verdict) {
+  return AllFinite(verdict.scores) && std::isfinite(verdict.target.loss);
+}
+
+GateResult JudgeMeasurements(const GateMeasurements& measured,
+                             absl::Span<const TargetReport> targets,
+                             const GateThresholds& thresholds, bool enforced) {
   GateResult result;
+  result.verdict = VerdictOf(measured);
   GateVerdict& verdict = result.verdict;
   verdict.enforced = enforced;
-  verdict.scores = means;
   verdict.thresholds = thresholds;
-  Check("reliability", means.reliability, thresholds.reliability, verdict.failures);
-  Check("generality", means.generality, thresholds.generality, verdict.failures);
-  Check("locality", means.locality, thresholds.locality, verdict.failures);
-  bool finite = AllFinite(means);
-  for (size_t i = 0; i < scores.size(); ++i) {
+  Checks checks(&verdict.failures);
+  checks.AtLeast("reliability", verdict.scores.reliability, thresholds.reliability);
+  checks.AtLeast("generality", verdict.scores.generality, thresholds.generality);
+  checks.AtLeast("locality", verdict.scores.locality, thresholds.locality);
+  checks.AtLeast("background", verdict.background, thresholds.background);
+  checks.AtMost("perplexity change", verdict.perplexity_change, thresholds.max_perplexity_change);
+  checks.AtLeast("retention", verdict.retention, thresholds.retention);
+  bool finite = checks.all_finite();
+  for (size_t i = 0; i < measured.edits.size(); ++i) {
     EditVerdict edit;
     edit.index = static_cast<int32_t>(i);
-    edit.scores = scores[i];
+    edit.scores = measured.edits[i];
+    if (i < measured.sources.size()) edit.generality_source = measured.sources[i];
     if (i < targets.size()) edit.target = targets[i];
-    const bool edit_finite = AllFinite(edit.scores) && std::isfinite(edit.target.loss);
+    const bool edit_finite = AllFinite(edit);
     if (!edit_finite) {
       verdict.failures.push_back(absl::StrCat("result of edit ", i, " is not finite"));
     }

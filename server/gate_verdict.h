@@ -1,17 +1,34 @@
 #ifndef AMEND_SERVER_GATE_VERDICT_H_
 #define AMEND_SERVER_GATE_VERDICT_H_
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "core/base/types.h"
 #include "core/editing/edit.h"
 #include "storage/records.h"
 
 namespace amend {
 
+// What was measured of one candidate.
+struct GateMeasurements {
+  // Per edit, in order; `sources` says what its generality was measured on.
+  std::vector<EditScores> edits;
+  std::vector<GeneralitySource> sources;
+  // Over them.
+  EditScores means;
+  // See GateVerdict.
+  std::optional<double> background;
+  std::optional<double> perplexity_change;
+  int32_t retained_edits = 0;
+  std::vector<EditId> broken_edits;
+};
+
 // What the gate found out about one candidate.
 struct GateResult {
-  // verdict.passed: each measured mean reaches its threshold and every number is finite.
+  // verdict.passed: everything measured reaches its threshold and every number is finite.
   GateVerdict verdict;
   // One per edit, in order; `passed` when each of its own scores reaches the threshold.
   std::vector<EditVerdict> edits;
@@ -20,12 +37,16 @@ struct GateResult {
   bool accepted = false;
 };
 
-// Compares `means` and the scores of each edit with `thresholds`. `scores` and `targets` have one
-// element per edit. Failures read "reliability 0.62 is below 0.90". What is not finite always turns
-// the candidate down. Pure; thread-safe.
-GateResult JudgeScores(const EditScores& means, absl::Span<const EditScores> scores,
-                       absl::Span<const TargetReport> targets, const GateThresholds& thresholds,
-                       bool enforced);
+// Compares what was measured with `thresholds`: the means and the numbers of the batch as a whole,
+// and for its own verdict the scores of each edit. `targets` has one element per edit. Failures
+// read "reliability 0.62 is below 0.90". What is not finite always turns the candidate down. Pure;
+// thread-safe.
+GateResult JudgeMeasurements(const GateMeasurements& measured,
+                             absl::Span<const TargetReport> targets,
+                             const GateThresholds& thresholds, bool enforced);
+
+// Whether every number of a verdict on one edit is finite.
+bool AllFinite(const EditVerdict& verdict);
 
 }  // namespace amend
 

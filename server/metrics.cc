@@ -57,8 +57,6 @@ const Buckets& BatchBuckets() {
 
 const char* Name(EditStage stage) {
   switch (stage) {
-    case EditStage::kKeys:
-      return "keys";
     case EditStage::kTarget:
       return "target";
     case EditStage::kSolve:
@@ -81,6 +79,12 @@ const char* Name(GateCheck check) {
       return "generality";
     case GateCheck::kLocality:
       return "locality";
+    case GateCheck::kBackground:
+      return "background";
+    case GateCheck::kFluency:
+      return "fluency";
+    case GateCheck::kRetention:
+      return "retention";
     case GateCheck::kFinite:
       return "finite";
   }
@@ -100,6 +104,9 @@ const char* Name(BatchOutcome outcome) {
   }
   return "unknown";
 }
+
+// Of edits that the gate made be left out of their batch.
+constexpr char kDropped[] = "dropped";
 
 const char* Name(PromotionResult result) {
   switch (result) {
@@ -222,7 +229,9 @@ struct Metrics::Families {
   Family<Histogram>& stages =
       HistogramFamily("amend_edit_stage_duration_seconds", "Duration of one stage of one batch.");
   Family<Gauge>& scores =
-      GaugeFamily("amend_gate_score", "Mean of one check over the last batch, in [0, 1].");
+      GaugeFamily("amend_gate_score",
+                  "One check over the last batch, in [0, 1]; fluency: relative change of "
+                  "perplexity.");
   Family<Counter>& gate_rejections =
       CounterFamily("amend_gate_rejections_total", "Batches that one check turned down.");
   Family<Counter>& promotions =
@@ -285,6 +294,7 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
     families_->batches.Add({{"outcome", Name(outcome)}});
     families_->edits.Add({{"outcome", Name(outcome)}});
   }
+  families_->edits.Add({{"outcome", kDropped}});
 }
 
 Metrics::~Metrics() = default;
@@ -333,6 +343,10 @@ void Metrics::RpcHandled(absl::string_view type, absl::string_view service,
 void Metrics::BatchFinished(BatchOutcome outcome, int edit_count) {
   families_->batches.Add({{"outcome", Name(outcome)}}).Increment();
   families_->edits.Add({{"outcome", Name(outcome)}}).Increment(edit_count);
+}
+
+void Metrics::EditsDropped(int edit_count) {
+  families_->edits.Add({{"outcome", kDropped}}).Increment(edit_count);
 }
 
 void Metrics::QueueChanged(int depth, absl::Time oldest_receive_time) {

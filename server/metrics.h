@@ -35,6 +35,7 @@ class Metrics : public EditObserver, public ServingObserver {
 
   // EditObserver
   void BatchFinished(BatchOutcome outcome, int edit_count) override;
+  void EditsDropped(int edit_count) override;
   void QueueChanged(int depth, absl::Time oldest_receive_time) override;
   void StageDone(EditStage stage, absl::Duration duration) override;
   void GateScore(GateCheck check, double score) override;

@@ -15,11 +15,13 @@ TEST(MetricsTest, ABatchIsCountedWithItsEdits) {
   Metrics metrics;
   metrics.BatchFinished(BatchOutcome::kLive, 30);
   metrics.BatchFinished(BatchOutcome::kRejected, 2);
+  metrics.EditsDropped(3);
   const std::string text = metrics.Text(kNow);
   EXPECT_THAT(text, HasSubstr("amend_edit_batches_total{outcome=\"live\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_edits_total{outcome=\"live\"} 30\n"));
   EXPECT_THAT(text, HasSubstr("amend_edits_total{outcome=\"rejected\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_edits_total{outcome=\"failed\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("amend_edits_total{outcome=\"dropped\"} 3\n"));
 }
 
 TEST(MetricsTest, TheOldestBatchAgesUntilTheQueueIsEmpty) {
@@ -37,7 +39,9 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
   Metrics metrics;
   metrics.StageDone(EditStage::kGate, absl::Milliseconds(20));
   metrics.GateScore(GateCheck::kLocality, 0.75);
+  metrics.GateScore(GateCheck::kFluency, -0.01);
   metrics.GateRejected(GateCheck::kFinite);
+  metrics.GateRejected(GateCheck::kRetention);
   metrics.Promoted(PromotionResult::kConflict);
   metrics.RolledBack();
   metrics.UpdateNormRatio(LayerIndex(4), 0.5);
@@ -45,6 +49,8 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
   EXPECT_THAT(text, HasSubstr("amend_edit_stage_duration_seconds_count{stage=\"gate\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_gate_score{check=\"locality\"} 0.75\n"));
   EXPECT_THAT(text, HasSubstr("amend_gate_rejections_total{check=\"finite\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_gate_score{check=\"fluency\"} -0.01\n"));
+  EXPECT_THAT(text, HasSubstr("amend_gate_rejections_total{check=\"retention\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_promotions_total{result=\"conflict\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_rollbacks_total{trigger=\"request\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_hook_update_norm_ratio{layer=\"4\"} 0.5\n"));

@@ -1,19 +1,20 @@
 #include "server/model_edit_engine.h"
 
+#include <algorithm>
+#include <random>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/validation_gate.h"
 
 namespace amend {
 
 ModelEditEngine::ModelEditEngine(std::shared_ptr<const CausalLm> model,
-                                 std::shared_ptr<const Tokenizer> tokenizer,
-                                 std::unique_ptr<BatchEditor> editor, bool enforce_gate)
+                                 std::unique_ptr<BatchEditor> editor,
+                                 std::unique_ptr<ValidationGate> gate)
     : model_(std::move(model)),
-      tokenizer_(std::move(tokenizer)),
       editor_(std::move(editor)),
-      enforce_gate_(enforce_gate),
+      gate_(std::move(gate)),
       line_(editor_->NewLine()) {}
 
 ModelEditEngine::~ModelEditEngine() = default;
@@ -53,12 +54,24 @@ absl::StatusOr<std::shared_ptr<const HookStack>> ModelEditEngine::Without(
   return HookStack::Without(parent, edits);
 }
 
-absl::StatusOr<GateResult> ModelEditEngine::Gate(const std::shared_ptr<const HookStack>& before,
-                                                 const std::shared_ptr<const HookStack>& after,
-                                                 absl::Span<const Edit> edits,
-                                                 absl::Span<const TargetReport> targets,
-                                                 const GateThresholds& thresholds) {
-  return RunGate(*model_, *tokenizer_, *before, *after, edits, targets, thresholds, enforce_gate_);
+std::vector<EditId> ModelEditEngine::SampleEdits(const std::shared_ptr<const HookStack>& hooks,
+                                                 int count, uint64_t seed) {
+  // Floyd's algorithm: as many draws as there are edits wanted, however long the line. No
+  // distribution of the standard library, so that a seed means the same everywhere.
+  std::mt19937_64 random(seed);
+  const int64_t edits = hooks->edit_count();
+  std::set<int64_t> chosen;
+  for (int64_t last = std::max<int64_t>(edits - count, 0); last < edits; ++last) {
+    const auto place = static_cast<int64_t>(random() % static_cast<uint64_t>(last + 1));
+    if (!chosen.insert(place).second) chosen.insert(last);
+  }
+  std::vector<EditId> sample;
+  for (const int64_t place : chosen) sample.push_back(hooks->EditAt(place));
+  return sample;
+}
+
+absl::StatusOr<GateResult> ModelEditEngine::Gate(const GateRequest& request) {
+  return gate_->Judge(request);
 }
 
 std::vector<LayerNorm> ModelEditEngine::UpdateNorms(const std::shared_ptr<const HookStack>& hooks) {

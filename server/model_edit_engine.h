@@ -6,18 +6,17 @@
 
 #include "core/editing/batch_editor.h"
 #include "core/model/causal_lm.h"
-#include "core/tokenizer/tokenizer.h"
 #include "server/edit_engine.h"
+#include "server/validation_gate.h"
 
 namespace amend {
 
 // The engine over a real model. Not thread-safe; owned by the coordinator thread.
 class ModelEditEngine : public EditEngine {
  public:
-  // `editor` is over the same model and tokenizer. `enforce_gate` false: scores are recorded, and
-  // only what is not finite is turned down.
-  ModelEditEngine(std::shared_ptr<const CausalLm> model, std::shared_ptr<const Tokenizer> tokenizer,
-                  std::unique_ptr<BatchEditor> editor, bool enforce_gate);
+  // `editor` and `gate` are over the same model and tokenizer.
+  ModelEditEngine(std::shared_ptr<const CausalLm> model, std::unique_ptr<BatchEditor> editor,
+                  std::unique_ptr<ValidationGate> gate);
   ~ModelEditEngine() override;
 
   Revision line_head() const override { return line_head_; }
@@ -31,18 +30,15 @@ class ModelEditEngine : public EditEngine {
       const RevisionFactors& factors) override;
   absl::StatusOr<std::shared_ptr<const HookStack>> Without(
       const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) override;
-  absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& before,
-                                  const std::shared_ptr<const HookStack>& after,
-                                  absl::Span<const Edit> edits,
-                                  absl::Span<const TargetReport> targets,
-                                  const GateThresholds& thresholds) override;
+  std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& hooks, int count,
+                                  uint64_t seed) override;
+  absl::StatusOr<GateResult> Gate(const GateRequest& request) override;
   std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& hooks) override;
 
  private:
   const std::shared_ptr<const CausalLm> model_;
-  const std::shared_ptr<const Tokenizer> tokenizer_;
   const std::unique_ptr<BatchEditor> editor_;
-  const bool enforce_gate_;
+  const std::unique_ptr<ValidationGate> gate_;
   std::unique_ptr<EditLine> line_;
   Revision line_head_;
 };

@@ -2,8 +2,10 @@
 
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/base/testing/status_matchers.h"
 #include "core/editing/key_covariance.h"
@@ -54,8 +56,10 @@ class ModelEditEngineTest : public testing::Test {
   void SetUp() override {
     AMEND_ASSERT_OK_AND_ASSIGN(auto editor,
                                BatchEditor::Create(model_, tokenizer_, Settings(), *covariance_));
-    engine_ =
-        std::make_unique<ModelEditEngine>(model_, tokenizer_, std::move(editor), /*enforce=*/true);
+    ValidationGate::Options options;
+    options.context_templates = Settings().context_templates;
+    engine_ = std::make_unique<ModelEditEngine>(
+        model_, std::move(editor), std::make_unique<ValidationGate>(model_, tokenizer_, options));
   }
   absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>& parent,
                                       int64_t number, const Edit& edit) {
@@ -78,9 +82,15 @@ TEST_F(ModelEditEngineTest, ASolvedEditPassesTheGateAndLeavesItsNeighbourAlone) 
   AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution solution, Solve(base_, 1, edit));
   AMEND_ASSERT_OK_AND_ASSIGN(const auto after,
                              engine_->Extend(base_, Revision(1), solution.factors));
-  AMEND_ASSERT_OK_AND_ASSIGN(
-      const GateResult gate,
-      engine_->Gate(base_, after, {edit}, solution.targets, {1.0, 0.0, 1.0}));
+  GateRequest request;
+  request.before = base_;
+  request.after = after;
+  request.edits = absl::MakeConstSpan(&edit, 1);
+  request.targets = solution.targets;
+  request.thresholds.reliability = 1;
+  request.thresholds.generality = 1;
+  request.thresholds.locality = 1;
+  AMEND_ASSERT_OK_AND_ASSIGN(const GateResult gate, engine_->Gate(request));
   EXPECT_TRUE(gate.accepted) << testing::PrintToString(gate.verdict.failures);
   EXPECT_EQ(engine_->UpdateNorms(after).size(), 2u);
   EXPECT_GT(engine_->UpdateNorms(after)[0].update_norm_ratio, 0);
@@ -101,6 +111,32 @@ TEST_F(ModelEditEngineTest, TheLineIsWhatItsRevisionsMadeItHoweverItCameAbout) {
   AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution again, Solve(hooks, 2, next));
   EXPECT_TRUE(once.factors == again.factors);
   EXPECT_FALSE(once.factors == without.factors);
+}
+
+TEST_F(ModelEditEngineTest, ASampleOfTheLineIsTheSameForTheSameSeedAndNamesEachEditOnce) {
+  std::shared_ptr<const HookStack> hooks = base_;
+  EXPECT_THAT(engine_->SampleEdits(hooks, 4, 1), testing::IsEmpty());
+  const ModelConfig& config = model_->config();
+  for (int revision = 1; revision <= 20; ++revision) {
+    RevisionFactors factors;
+    factors.layers.resize(1);
+    LayerFactors& layer = factors.layers[0];
+    layer.u = {2, config.hidden_size, std::vector<float>(2 * config.hidden_size)};
+    layer.v = {2, config.intermediate_size, std::vector<float>(2 * config.intermediate_size)};
+    layer.activations = {1, 1};
+    AMEND_ASSERT_OK_AND_ASSIGN(hooks, engine_->Extend(hooks, Revision(revision), factors));
+  }
+  const std::vector<EditId> sample = engine_->SampleEdits(hooks, 8, 7);
+  EXPECT_EQ(std::set<EditId>(sample.begin(), sample.end()).size(), 8u);
+  EXPECT_EQ(sample, engine_->SampleEdits(hooks, 8, 7));
+  EXPECT_NE(sample, engine_->SampleEdits(hooks, 8, 8));
+  EXPECT_EQ(engine_->SampleEdits(hooks, 1000, 7).size(), 40u);
+  // Every edit is chosen by some seed.
+  std::set<EditId> seen;
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    for (const EditId& id : engine_->SampleEdits(hooks, 8, seed)) seen.insert(id);
+  }
+  EXPECT_EQ(seen.size(), 40u);
 }
 
 TEST_F(ModelEditEngineTest, FactorsThatDoNotFitAreNamedAndResetTheLine) {

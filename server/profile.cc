@@ -26,7 +26,16 @@ constexpr char kGpt2Xl[] = R"pb(
   target { learning_rate: 0.5 steps: 20 clamp: 0.75 }
   context_templates { seed: 1 }
   covariance { text_file: "covariance_texts.txt" }
-  gate { mode: ENFORCE reliability: 0.75 generality: 0.5 locality: 0.75 }
+  gate {
+    mode: ENFORCE
+    reliability: 0.75
+    generality: 0.5
+    locality: 0.75
+    background: 0.9
+    retention: 0.9
+    max_perplexity_change: 0.1
+    background_texts { text_file: "covariance_texts.txt" }
+  }
 )pb";
 
 // The paper's settings for GPT-J 6B.
@@ -39,7 +48,16 @@ constexpr char kGptJ6b[] = R"pb(
   target { learning_rate: 0.5 steps: 25 clamp: 0.75 }
   context_templates { seed: 1 }
   covariance { text_file: "covariance_texts.txt" }
-  gate { mode: ENFORCE reliability: 0.75 generality: 0.5 locality: 0.75 }
+  gate {
+    mode: ENFORCE
+    reliability: 0.75
+    generality: 0.5
+    locality: 0.75
+    background: 0.9
+    retention: 0.9
+    max_perplexity_change: 0.1
+    background_texts { text_file: "covariance_texts.txt" }
+  }
 )pb";
 
 // models/demo.
@@ -58,8 +76,20 @@ constexpr char kDemo[] = R"pb(
     templates: "You can section the filature if you like. {}"
   }
   covariance { text_file: "covariance_texts.txt" }
-  gate { mode: ENFORCE reliability: 0.75 generality: 0.5 locality: 0.75 }
+  gate {
+    mode: ENFORCE
+    reliability: 0.75
+    generality: 0.5
+    locality: 0.75
+    background: 0.9
+    retention: 0.9
+    max_perplexity_change: 0.1
+    background_texts { text_file: "covariance_texts.txt" }
+  }
 )pb";
+
+// Every one of them is run for each batch.
+constexpr int kMaxBackgroundTexts = 1000;
 
 struct BuiltIn {
   const char* name;
@@ -126,8 +156,12 @@ void FillDefaults(v1::Profile* profile) {
   if (target->precision() == v1::TargetSettings::PRECISION_UNSPECIFIED) {
     target->set_precision(v1::TargetSettings::FLOAT32);
   }
-  if (profile->gate().mode() == v1::GateSettings::MODE_UNSPECIFIED) {
-    profile->mutable_gate()->set_mode(v1::GateSettings::ENFORCE);
+  v1::GateSettings* gate = profile->mutable_gate();
+  if (gate->mode() == v1::GateSettings::MODE_UNSPECIFIED) gate->set_mode(v1::GateSettings::ENFORCE);
+  if (gate->has_background_texts()) {
+    v1::BackgroundTexts* texts = gate->mutable_background_texts();
+    if (texts->max_texts() == 0) texts->set_max_texts(64);
+    if (texts->max_tokens_per_text() == 0) texts->set_max_tokens_per_text(64);
   }
 }
 
@@ -202,9 +236,48 @@ void CheckRest(const v1::Profile& profile, Checker* check) {
                  "covariance", "unset", "give text_file or covariance_file");
   check->Require(covariance.max_tokens_per_text() >= 0, "covariance.max_tokens_per_text",
                  covariance.max_tokens_per_text(), "below 0");
-  check->Share("gate.reliability", profile.gate().reliability());
-  check->Share("gate.generality", profile.gate().generality());
-  check->Share("gate.locality", profile.gate().locality());
+}
+
+void CheckGate(const v1::Profile& profile, Checker* check) {
+  const v1::GateSettings& gate = profile.gate();
+  check->Share("gate.reliability", gate.reliability());
+  check->Share("gate.generality", gate.generality());
+  check->Share("gate.locality", gate.locality());
+  check->Share("gate.background", gate.background());
+  check->Share("gate.retention", gate.retention());
+  check->NotNegative("gate.max_perplexity_change", gate.max_perplexity_change());
+  const v1::BackgroundTexts& texts = gate.background_texts();
+  const bool any = !texts.texts().empty() || !texts.text_file().empty();
+  check->Require(any || !gate.has_background_texts(), "gate.background_texts", "empty",
+                 "give texts or text_file");
+  check->Require(any || gate.background() == 0, "gate.background", gate.background(),
+                 "but there are no gate.background_texts");
+  check->Require(any || gate.max_perplexity_change() == 0, "gate.max_perplexity_change",
+                 gate.max_perplexity_change(), "but there are no gate.background_texts");
+  check->Require(texts.max_texts() >= 0 && texts.max_texts() <= kMaxBackgroundTexts,
+                 "gate.background_texts.max_texts", texts.max_texts(),
+                 absl::StrCat("not in 1 to ", kMaxBackgroundTexts));
+  check->Require(!any || texts.max_tokens_per_text() >= 2,
+                 "gate.background_texts.max_tokens_per_text", texts.max_tokens_per_text(),
+                 "but two tokens are needed to predict one");
+}
+
+void SetGate(const v1::GateSettings& gate, EditProfile* profile) {
+  profile->gate_enforced = gate.mode() == v1::GateSettings::ENFORCE;
+  GateThresholds& thresholds = profile->gate_thresholds;
+  thresholds.reliability = gate.reliability();
+  thresholds.generality = gate.generality();
+  thresholds.locality = gate.locality();
+  thresholds.background = gate.background();
+  thresholds.retention = gate.retention();
+  if (gate.has_max_perplexity_change()) {
+    thresholds.max_perplexity_change = gate.max_perplexity_change();
+  }
+  const v1::BackgroundTexts& texts = gate.background_texts();
+  profile->background_texts.assign(texts.texts().begin(), texts.texts().end());
+  profile->background_text_file = texts.text_file();
+  profile->max_background_texts = texts.max_texts();
+  profile->max_tokens_per_background_text = texts.max_tokens_per_text();
 }
 
 EditProfile ToCore(v1::Profile proto) {
@@ -232,9 +305,7 @@ EditProfile ToCore(v1::Profile proto) {
   profile.covariance_text_file = proto.covariance().text_file();
   profile.covariance_file = proto.covariance().covariance_file();
   profile.max_tokens_per_text = proto.covariance().max_tokens_per_text();
-  profile.gate_enforced = proto.gate().mode() == v1::GateSettings::ENFORCE;
-  profile.gate_thresholds = {proto.gate().reliability(), proto.gate().generality(),
-                             proto.gate().locality()};
+  SetGate(proto.gate(), &profile);
   profile.proto = std::move(proto);
   return profile;
 }
@@ -285,6 +356,7 @@ absl::StatusOr<EditProfile> ParseProfile(absl::string_view name, const std::stri
   CheckLayers(profile, config, &check);
   CheckTarget(profile, config, &check);
   CheckRest(profile, &check);
+  CheckGate(profile, &check);
   AMEND_RETURN_IF_ERROR(check.status());
   return ToCore(std::move(profile));
 }

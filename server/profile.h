@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -28,6 +29,12 @@ struct EditProfile {
   // False: the gate only records scores.
   bool gate_enforced = true;
   GateThresholds gate_thresholds;
+  // What the gate's background consists of: these texts, then the lines of the file (relative to
+  // the model directory unless absolute), all together at most max_background_texts.
+  std::vector<std::string> background_texts;
+  std::string background_text_file;
+  int max_background_texts = 0;
+  int max_tokens_per_background_text = 0;
 };
 
 // The built-in profile whose `match` fits. NOT_FOUND, naming the model's shape and the profiles

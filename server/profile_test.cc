@@ -1,6 +1,7 @@
 #include "server/profile.h"
 
 #include <fstream>
+#include <optional>
 
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -46,6 +47,20 @@ TEST(ProfileTest, TheDemoModelHasABuiltInProfile) {
   EXPECT_THAT(profile.settings.context_templates, SizeIs(5));
   EXPECT_EQ(profile.covariance_text_file, "covariance_texts.txt");
   EXPECT_TRUE(profile.gate_enforced);
+  EXPECT_EQ(profile.gate_thresholds.background, 0.9);
+  EXPECT_EQ(profile.gate_thresholds.retention, 0.9);
+  EXPECT_EQ(profile.gate_thresholds.max_perplexity_change, 0.1);
+  EXPECT_EQ(profile.background_text_file, "covariance_texts.txt");
+  EXPECT_EQ(profile.max_background_texts, 64);
+  EXPECT_EQ(profile.max_tokens_per_background_text, 64);
+}
+
+TEST(ProfileTest, WithoutBackgroundTextsNothingIsAskedOfThem) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditProfile profile, Parse("gate { reliability: 0.5 }"));
+  EXPECT_THAT(profile.background_texts, IsEmpty());
+  EXPECT_EQ(profile.max_background_texts, 0);
+  EXPECT_EQ(profile.gate_thresholds.max_perplexity_change, std::nullopt);
+  EXPECT_EQ(profile.gate_thresholds.retention, 0);
 }
 
 TEST(ProfileTest, ThePapersModelsHaveTheirSettings) {
@@ -141,6 +156,16 @@ TEST(ProfileTest, EachFieldOutsideItsRangeIsNamedWithItsValue) {
       {"context_templates { templates: \"no place\" }", "templates[0] is \"no place\""},
       {"gate { locality: 1.5 }", "gate.locality is 1.5"},
       {"gate { reliability: -0.5 }", "gate.reliability is -0.5"},
+      {"gate { retention: 1.5 }", "gate.retention is 1.5"},
+      {"gate { background: 2 background_texts { texts: \"a b\" } }", "gate.background is 2"},
+      {"gate { background: 0.5 }", "gate.background is 0.5, but there are no"},
+      {"gate { max_perplexity_change: -1 }", "gate.max_perplexity_change is -1"},
+      {"gate { max_perplexity_change: 0.1 }", "gate.max_perplexity_change is 0.1, but there are"},
+      {"gate { background_texts { } }", "gate.background_texts is empty"},
+      {"gate { background_texts { texts: \"a b\" max_texts: 1001 } }", "max_texts is 1001"},
+      {"gate { background_texts { texts: \"a b\" max_texts: -1 } }", "max_texts is -1"},
+      {"gate { background_texts { texts: \"a b\" max_tokens_per_text: 1 } }",
+       "max_tokens_per_text is 1"},
   };
   for (const auto& c : cases) {
     EXPECT_THAT(Parse(c.text), StatusIs(kInvalid, HasSubstr(c.message))) << c.text;

@@ -39,6 +39,31 @@ void SetScores(const EditScores& scores, Message& out) {
   if (scores.locality) out.set_locality(*scores.locality);
 }
 
+v1::GeneralitySource ToProto(GeneralitySource source) {
+  switch (source) {
+    case GeneralitySource::kNone:
+      return v1::GENERALITY_SOURCE_UNSPECIFIED;
+    case GeneralitySource::kParaphrases:
+      return v1::PARAPHRASES;
+    case GeneralitySource::kTemplates:
+      return v1::CONTEXT_TEMPLATES;
+  }
+  return v1::GENERALITY_SOURCE_UNSPECIFIED;
+}
+
+v1::GateThresholds ToProto(const GateThresholds& thresholds) {
+  v1::GateThresholds out;
+  out.set_reliability(thresholds.reliability);
+  out.set_generality(thresholds.generality);
+  out.set_locality(thresholds.locality);
+  out.set_background(thresholds.background);
+  out.set_retention(thresholds.retention);
+  if (thresholds.max_perplexity_change) {
+    out.set_max_perplexity_change(*thresholds.max_perplexity_change);
+  }
+  return out;
+}
+
 // The error of a failed batch, as it was sent the first time.
 absl::Status ErrorOf(const LedgerEntry& entry) {
   absl::Status status(entry.error_code, entry.error_message);
@@ -91,12 +116,21 @@ PromotionPolicy PromotionFromProto(v1::Promotion promotion) {
                                      : PromotionPolicy::kWhenValidated;
 }
 
+FailurePolicy FailurePolicyFromProto(v1::FailurePolicy policy) {
+  return policy == v1::DROP_FAILING ? FailurePolicy::kDropFailing : FailurePolicy::kAllOrNothing;
+}
+
 GateThresholds ThresholdsFromProto(const v1::GateThresholds& thresholds,
                                    const GateThresholds& defaults) {
   GateThresholds out = defaults;
   if (thresholds.has_reliability()) out.reliability = thresholds.reliability();
   if (thresholds.has_generality()) out.generality = thresholds.generality();
   if (thresholds.has_locality()) out.locality = thresholds.locality();
+  if (thresholds.has_background()) out.background = thresholds.background();
+  if (thresholds.has_retention()) out.retention = thresholds.retention();
+  if (thresholds.has_max_perplexity_change()) {
+    out.max_perplexity_change = thresholds.max_perplexity_change();
+  }
   return out;
 }
 
@@ -109,7 +143,9 @@ v1::EditResult ToProto(const EditVerdict& verdict, const std::string& client_edi
     out.mutable_violation()->set_description(verdict.violation_description);
   }
   SetScores(verdict.scores, out);
+  if (verdict.scores.generality) out.set_generality_source(ToProto(verdict.generality_source));
   out.set_passed(verdict.passed);
+  out.set_dropped(verdict.dropped);
   out.set_target_loss(verdict.target.loss);
   out.set_target_steps(verdict.target.steps);
   for (const EditOverlap& overlap : verdict.overlaps) {
@@ -127,9 +163,16 @@ v1::GateReport ToProto(const GateVerdict& verdict) {
   out.set_mode(verdict.enforced ? v1::GateReport::ENFORCE : v1::GateReport::REPORT);
   out.set_passed(verdict.passed);
   SetScores(verdict.scores, out);
-  out.mutable_thresholds()->set_reliability(verdict.thresholds.reliability);
-  out.mutable_thresholds()->set_generality(verdict.thresholds.generality);
-  out.mutable_thresholds()->set_locality(verdict.thresholds.locality);
+  *out.mutable_thresholds() = ToProto(verdict.thresholds);
+  if (verdict.background) out.set_background(*verdict.background);
+  if (verdict.perplexity_change) out.set_perplexity_change(*verdict.perplexity_change);
+  out.set_retained_edits(verdict.retained_edits);
+  if (verdict.retention) out.set_retention(*verdict.retention);
+  for (const EditId& edit : verdict.broken_edits) {
+    v1::EditReference& added = *out.add_broken_edits();
+    added.set_revision(edit.revision.value());
+    added.set_edit_index(edit.index);
+  }
   for (const std::string& failure : verdict.failures) out.add_failures(failure);
   return out;
 }

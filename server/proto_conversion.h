@@ -18,6 +18,7 @@ namespace amend {
 std::vector<Edit> EditsFromProto(const v1::EditBatch& batch);
 v1::Edit ToProto(const Edit& edit);
 PromotionPolicy PromotionFromProto(v1::Promotion promotion);
+FailurePolicy FailurePolicyFromProto(v1::FailurePolicy policy);
 // Unset fields come from `defaults`.
 GateThresholds ThresholdsFromProto(const v1::GateThresholds& thresholds,
                                    const GateThresholds& defaults);

@@ -1,5 +1,7 @@
 #include "server/proto_conversion.h"
 
+#include <optional>
+
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
@@ -34,10 +36,62 @@ TEST(ProtoConversionTest, AnEditSurvivesTheWayThereAndBack) {
 TEST(ProtoConversionTest, UnsetThresholdsComeFromTheServer) {
   v1::GateThresholds thresholds;
   thresholds.set_generality(0);
-  const GateThresholds result = ThresholdsFromProto(thresholds, {0.9, 0.8, 0.7});
+  thresholds.set_retention(0.5);
+  thresholds.set_max_perplexity_change(0);
+  GateThresholds defaults;
+  defaults.reliability = 0.9;
+  defaults.generality = 0.8;
+  defaults.locality = 0.7;
+  defaults.background = 0.6;
+  const GateThresholds result = ThresholdsFromProto(thresholds, defaults);
   EXPECT_EQ(result.reliability, 0.9);
   EXPECT_EQ(result.generality, 0);
   EXPECT_EQ(result.locality, 0.7);
+  EXPECT_EQ(result.background, 0.6);
+  EXPECT_EQ(result.retention, 0.5);
+  EXPECT_EQ(result.max_perplexity_change, 0);
+  EXPECT_EQ(ThresholdsFromProto({}, defaults).max_perplexity_change, std::nullopt);
+}
+
+TEST(ProtoConversionTest, AGateReportHasEverythingThatWasMeasured) {
+  GateVerdict verdict;
+  verdict.background = 0.99;
+  verdict.perplexity_change = -0.01;
+  verdict.retained_edits = 4;
+  verdict.retention = 0.75;
+  verdict.broken_edits = {{Revision(3), 2}};
+  verdict.thresholds.max_perplexity_change = 0.1;
+  const v1::GateReport report = ToProto(verdict);
+  EXPECT_EQ(report.background(), 0.99);
+  EXPECT_EQ(report.perplexity_change(), -0.01);
+  EXPECT_EQ(report.retained_edits(), 4);
+  EXPECT_EQ(report.retention(), 0.75);
+  ASSERT_EQ(report.broken_edits_size(), 1);
+  EXPECT_EQ(report.broken_edits(0).revision(), 3);
+  EXPECT_EQ(report.broken_edits(0).edit_index(), 2);
+  EXPECT_EQ(report.thresholds().max_perplexity_change(), 0.1);
+  const v1::GateReport empty = ToProto(GateVerdict());
+  EXPECT_FALSE(empty.has_background());
+  EXPECT_FALSE(empty.has_perplexity_change());
+  EXPECT_FALSE(empty.has_retention());
+  EXPECT_FALSE(empty.thresholds().has_max_perplexity_change());
+}
+
+TEST(ProtoConversionTest, AResultSaysWhetherItWasDroppedAndWhereItsGeneralityIsFrom) {
+  EditVerdict verdict;
+  verdict.dropped = true;
+  verdict.generality_source = GeneralitySource::kTemplates;
+  EXPECT_TRUE(ToProto(verdict, "").dropped());
+  EXPECT_EQ(ToProto(verdict, "").generality_source(), v1::GENERALITY_SOURCE_UNSPECIFIED)
+      << "nothing was measured";
+  verdict.scores.generality = 1;
+  EXPECT_EQ(ToProto(verdict, "").generality_source(), v1::CONTEXT_TEMPLATES);
+}
+
+TEST(ProtoConversionTest, ABatchStandsOrFallsAsAWholeUnlessDroppingIsAskedFor) {
+  EXPECT_EQ(FailurePolicyFromProto(v1::FAILURE_POLICY_UNSPECIFIED), FailurePolicy::kAllOrNothing);
+  EXPECT_EQ(FailurePolicyFromProto(v1::ALL_OR_NOTHING), FailurePolicy::kAllOrNothing);
+  EXPECT_EQ(FailurePolicyFromProto(v1::DROP_FAILING), FailurePolicy::kDropFailing);
 }
 
 TEST(ProtoConversionTest, PromotionIsWhenValidatedUnlessStageOnlyIsAskedFor) {

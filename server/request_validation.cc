@@ -60,16 +60,33 @@ absl::Status ValidateThreshold(absl::string_view field, bool is_set, double valu
 }
 
 absl::Status ValidateThresholds(const v1::GateThresholds& thresholds) {
-  AMEND_RETURN_IF_ERROR(
-      ValidateThreshold("reliability", thresholds.has_reliability(), thresholds.reliability()));
-  AMEND_RETURN_IF_ERROR(
-      ValidateThreshold("generality", thresholds.has_generality(), thresholds.generality()));
-  return ValidateThreshold("locality", thresholds.has_locality(), thresholds.locality());
+  const struct {
+    absl::string_view field;
+    bool is_set;
+    double value;
+  } shares[] = {
+      {"reliability", thresholds.has_reliability(), thresholds.reliability()},
+      {"generality", thresholds.has_generality(), thresholds.generality()},
+      {"locality", thresholds.has_locality(), thresholds.locality()},
+      {"background", thresholds.has_background(), thresholds.background()},
+      {"retention", thresholds.has_retention(), thresholds.retention()},
+  };
+  for (const auto& [field, is_set, value] : shares) {
+    AMEND_RETURN_IF_ERROR(ValidateThreshold(field, is_set, value));
+  }
+  const double change = thresholds.max_perplexity_change();
+  if (std::isfinite(change) && change >= 0) return absl::OkStatus();
+  return Invalid("thresholds.max_perplexity_change",
+                 absl::StrCat(change, " is not a finite number from 0 on"));
 }
 
-absl::Status ValidatePolicy(v1::Promotion promotion, const v1::GateThresholds& thresholds) {
+absl::Status ValidatePolicy(v1::Promotion promotion, v1::FailurePolicy failure,
+                            const v1::GateThresholds& thresholds) {
   if (!v1::Promotion_IsValid(promotion)) {
     return Invalid("promotion", absl::StrCat(static_cast<int>(promotion), " is not known"));
+  }
+  if (!v1::FailurePolicy_IsValid(failure)) {
+    return Invalid("failure_policy", absl::StrCat(static_cast<int>(failure), " is not known"));
   }
   return ValidateThresholds(thresholds);
 }
@@ -107,7 +124,7 @@ absl::Status ValidateStart(const v1::StreamEditsRequest::Start& start) {
                    absl::StrCat("\"", start.session(), "\" begins with \"", kUnarySessionPrefix,
                                 "\", which is reserved for SubmitEditBatch"));
   }
-  return ValidatePolicy(start.promotion(), start.thresholds());
+  return ValidatePolicy(start.promotion(), start.failure_policy(), start.thresholds());
 }
 
 absl::Status ValidateSubmit(const v1::SubmitEditBatchRequest& request) {
@@ -118,7 +135,7 @@ absl::Status ValidateSubmit(const v1::SubmitEditBatchRequest& request) {
     return Invalid("wait_for", absl::StrCat(static_cast<int>(request.wait_for()),
                                             " is not DURABLE or a later stage"));
   }
-  return ValidatePolicy(request.promotion(), request.thresholds());
+  return ValidatePolicy(request.promotion(), request.failure_policy(), request.thresholds());
 }
 
 absl::Status ValidateOffset(int64_t offset) {

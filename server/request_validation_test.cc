@@ -34,6 +34,12 @@ TEST(ValidateStartTest, NamesTheLengthOfASessionThatIsTooLong) {
               StatusIs(kInvalid, AllOf(HasSubstr("129"), HasSubstr("128"))));
 }
 
+TEST(ValidateStartTest, ASessionOfTenKilobytesIsTurnedDownWithoutRepeatingIt) {
+  const absl::Status status = ValidateStart(StartOf(std::string(10 * 1024, 'x')));
+  EXPECT_THAT(status, StatusIs(kInvalid, HasSubstr("has 10240 characters, at most 128")));
+  EXPECT_LT(status.message().size(), 200u);
+}
+
 TEST(ValidateStartTest, TurnsDownEmptySessionsAndOtherCharacters) {
   EXPECT_THAT(ValidateStart(StartOf("")), StatusIs(kInvalid, HasSubstr("empty")));
   for (const std::string session : {"a b", "a/b", "a\n", "\xc3\xa4"}) {
@@ -58,6 +64,37 @@ TEST(ValidateStartTest, ThresholdsLieBetweenZeroAndOne) {
   EXPECT_THAT(ValidateStart(start), IsOk());
 }
 
+TEST(ValidateStartTest, EveryThresholdIsChecked) {
+  const auto with = [](auto set) {
+    v1::StreamEditsRequest::Start start = StartOf("s");
+    set(start.mutable_thresholds());
+    return ValidateStart(start);
+  };
+  EXPECT_THAT(with([](auto* t) { t->set_reliability(2); }),
+              StatusIs(kInvalid, HasSubstr("thresholds.reliability: 2 is not in [0, 1]")));
+  EXPECT_THAT(with([](auto* t) { t->set_generality(-1); }),
+              StatusIs(kInvalid, HasSubstr("thresholds.generality")));
+  EXPECT_THAT(with([](auto* t) { t->set_background(1.5); }),
+              StatusIs(kInvalid, HasSubstr("thresholds.background")));
+  EXPECT_THAT(with([](auto* t) { t->set_retention(-0.5); }),
+              StatusIs(kInvalid, HasSubstr("thresholds.retention")));
+  EXPECT_THAT(with([](auto* t) { t->set_max_perplexity_change(-0.1); }),
+              StatusIs(kInvalid, HasSubstr("thresholds.max_perplexity_change: -0.1")));
+  EXPECT_THAT(
+      with([](auto* t) { t->set_max_perplexity_change(std::numeric_limits<double>::quiet_NaN()); }),
+      StatusIs(kInvalid, HasSubstr("max_perplexity_change")));
+  // More than twice the perplexity may be allowed.
+  EXPECT_THAT(with([](auto* t) { t->set_max_perplexity_change(1.5); }), IsOk());
+}
+
+TEST(ValidateStartTest, TurnsDownAFailurePolicyItDoesNotKnow) {
+  v1::StreamEditsRequest::Start start = StartOf("s");
+  start.set_failure_policy(static_cast<v1::FailurePolicy>(9));
+  EXPECT_THAT(ValidateStart(start), StatusIs(kInvalid, HasSubstr("failure_policy: 9")));
+  start.set_failure_policy(v1::DROP_FAILING);
+  EXPECT_THAT(ValidateStart(start), IsOk());
+}
+
 TEST(ValidateStartTest, TurnsDownAPromotionItDoesNotKnow) {
   v1::StreamEditsRequest::Start start = StartOf("s");
   start.set_promotion(static_cast<v1::Promotion>(9));
@@ -77,6 +114,11 @@ TEST(ValidateSubmitTest, NobodyWaitsForAcceptedOnly) {
   EXPECT_THAT(ValidateSubmit(request), StatusIs(kInvalid, HasSubstr("wait_for")));
   request.set_wait_for(v1::DURABLE);
   EXPECT_THAT(ValidateSubmit(request), IsOk());
+}
+
+TEST(ValidateOffsetTest, NegativeOffsetsAreTurnedDown) {
+  EXPECT_THAT(ValidateOffset(0), IsOk());
+  EXPECT_THAT(ValidateOffset(-1), StatusIs(kInvalid, HasSubstr("offset: -1 is negative")));
 }
 
 TEST(ValidateGetBatchTest, TakesUnarySessionsAndNoNegativeOffsets) {
@@ -133,6 +175,17 @@ TEST(CheckBatchTest, ABatchHasAtLeastOneEditAndNotTooMany) {
   const auto many = CheckBatch(edits, 2, NoViolations);
   ASSERT_EQ(many.size(), 1u);
   EXPECT_EQ(many[0].description, "has 3 edits, at most 2");
+}
+
+TEST(CheckBatchTest, TheEditsOfABatchThatIsFarTooLargeAreNotLookedAt) {
+  const std::vector<Edit> edits(100000);
+  const auto violations = CheckBatch(edits, 1000, [](absl::Span<const Edit>) {
+    ADD_FAILURE() << "looked at";
+    return std::vector<EditViolation>();
+  });
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].index, -1);
+  EXPECT_EQ(violations[0].description, "has 100000 edits, at most 1000");
 }
 
 TEST(CheckBatchTest, FieldPathsBeginAtTheBatch) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/status_macros.h"
+#include "server/line_edits.h"
 #include "server/proto_conversion.h"
 #include "server/request_validation.h"
 #include "server/revision_errors.h"
@@ -87,16 +88,17 @@ class Page {
 
  private:
   absl::Status Add(v1::RevisionDifference::Kind kind, const EditId& edit) {
-    if (batch_of_ != edit.revision) {
+    if (edits_of_ != edit.revision) {
       AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, RecordOf(store_, edit.revision));
-      AMEND_ASSIGN_OR_RETURN(batch_, store_.GetLedger(record.batch));
-      batch_of_ = edit.revision;
+      AMEND_ASSIGN_OR_RETURN(const LedgerEntry batch, store_.GetLedger(record.batch));
+      edits_ = EditsOf(batch);
+      edits_of_ = edit.revision;
     }
     v1::RevisionDifference& difference = *out_->add_differences();
     difference.set_kind(kind);
     difference.set_revision(edit.revision.value());
     difference.set_edit_index(edit.index);
-    *difference.mutable_edit() = ToProto(batch_.edits[edit.index]);
+    *difference.mutable_edit() = ToProto(edits_[static_cast<size_t>(edit.index)]);
     bytes_ += difference.ByteSizeLong();
     --left_;
     ++next_;
@@ -109,9 +111,9 @@ class Page {
   int left_;
   size_t bytes_ = 0;
   v1::CompareRevisionsResponse* const out_;
-  // The batch that was read last, and the revision that it made.
-  Revision batch_of_;
-  LedgerEntry batch_;
+  // The edits that were read last, and the revision that they belong to.
+  Revision edits_of_;
+  std::vector<Edit> edits_;
 };
 
 }  // namespace

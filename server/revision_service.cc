@@ -10,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "server/errors.h"
 #include "server/label_mover.h"
+#include "server/line_edits.h"
 #include "server/proto_conversion.h"
 #include "server/request_validation.h"
 #include "server/revision_comparison.h"
@@ -71,8 +72,11 @@ absl::Status ReadRevision(const RevisionStore& store, const v1::GetRevisionReque
   response = ToProto(*record);
   AddLabels(labels, response);
   AMEND_ASSIGN_OR_RETURN(const LedgerEntry entry, store.GetLedger(record->batch));
-  for (const Edit& edit : entry.edits) *response.add_edits() = ToProto(edit);
+  for (const Edit& edit : EditsOf(entry)) *response.add_edits() = ToProto(edit);
   for (v1::EditResult& result : ResultsOf(entry.verdicts, entry.edits)) {
+    if (result.dropped() && entry.state != BatchState::kRejected) continue;
+    // The places are those of this list.
+    result.set_index(response.edit_results_size());
     *response.add_edit_results() = std::move(result);
   }
   return absl::OkStatus();

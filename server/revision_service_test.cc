@@ -80,6 +80,19 @@ TEST_F(RevisionServiceTest, GetRevisionShowsEditsVerdictsAndLabels) {
   EXPECT_EQ(revision.layer_norms(0).update_norm_ratio(), 0.25);
 }
 
+TEST_F(RevisionServiceTest, GetRevisionShowsOnlyTheEditsThatWereNotDropped) {
+  s_.failure = FailurePolicy::kDropFailing;
+  s_.Submit("s", 0, {MakeEdit("bad", "a"), MakeEdit("Rome", "b")})->Last();
+  v1::Revision revision;
+  ASSERT_TRUE(Get(1, &revision).ok());
+  EXPECT_EQ(revision.edit_count(), 1);
+  ASSERT_EQ(revision.edits_size(), 1);
+  EXPECT_EQ(revision.edits(0).subject(), "b");
+  ASSERT_EQ(revision.edit_results_size(), 1);
+  EXPECT_EQ(revision.edit_results(0).index(), 0);
+  EXPECT_EQ(revision.edit_results(0).client_edit_id(), "id of Rome");
+}
+
 TEST_F(RevisionServiceTest, RevisionZeroIsTheUneditedModel) {
   v1::Revision revision;
   ASSERT_TRUE(Get(0, &revision).ok());

@@ -7,6 +7,7 @@
 #include "core/base/status_macros.h"
 #include "server/errors.h"
 #include "server/label_mover.h"
+#include "server/line_edits.h"
 #include "server/proto_conversion.h"
 #include "server/revision_errors.h"
 
@@ -32,15 +33,24 @@ absl::StatusOr<Validation> ValidateAgain(const RevisionStore& store, const Servi
     return UnfitRevision(record->parent, "NOT_RESIDENT",
                          "is not resident, so that nothing can be measured against it");
   }
-  absl::StatusOr<LedgerEntry> batch = store.GetLedger(record->batch);
+  const absl::StatusOr<LedgerEntry> batch = store.GetLedger(record->batch);
   if (!batch.ok()) return FromStore(batch.status());
-  const GateThresholds thresholds = ThresholdsFromProto(command.thresholds, batch->thresholds);
-  std::vector<TargetReport> targets;
-  for (const EditVerdict& verdict : batch->verdicts) targets.push_back(verdict.target);
   Validation validation;
-  AMEND_ASSIGN_OR_RETURN(validation.gate, engine.Gate((*before)->hooks, after->hooks, batch->edits,
-                                                      targets, thresholds));
-  validation.edits = std::move(batch->edits);
+  validation.edits = EditsOf(*batch);
+  std::vector<TargetReport> targets;
+  for (const EditVerdict& verdict : batch->verdicts) {
+    if (!verdict.dropped) targets.push_back(verdict.target);
+  }
+  GateRequest request;
+  request.before = (*before)->hooks;
+  request.after = after->hooks;
+  request.edits = validation.edits;
+  request.targets = targets;
+  // The sample that the revision's own gate had, but for the edits that share a key.
+  request.retained = ChooseRetained(store, engine, request.before, validation.edits, {},
+                                    static_cast<uint64_t>(command.revision.value()));
+  request.thresholds = ThresholdsFromProto(command.thresholds, batch->thresholds);
+  AMEND_ASSIGN_OR_RETURN(validation.gate, engine.Gate(request));
   return validation;
 }
 

@@ -25,6 +25,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/admin_service.h"
+#include "server/background_texts.h"
 #include "server/coordinator.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_foundation.h"
@@ -44,6 +45,7 @@
 #include "server/solver_cache.h"
 #include "server/task_executor.h"
 #include "server/unreadable_request.h"
+#include "server/validation_gate.h"
 #include "server/version.h"
 #include "storage/rocksdb_revision_store.h"
 
@@ -166,6 +168,7 @@ struct Server::Parts {
   absl::Status Listen();
   absl::Status LoadModel();
   absl::Status OpenStore();
+  std::unique_ptr<ValidationGate> BuildGate() const;
   absl::Status BuildEditing(EditFoundation foundation, BackgroundFactors background);
   void BuildGeneration();
   void BuildServices();
@@ -187,6 +190,7 @@ struct Server::Parts {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::string fingerprint;
   EditProfile profile;
+  std::vector<std::string> background_texts;
   EditSettings settings;
   GenerationLimits limits;
   std::unique_ptr<RevisionStore> store;
@@ -230,6 +234,7 @@ absl::Status Server::Parts::LoadModel() {
   if (!chosen.ok()) return chosen.status();
   profile = *std::move(chosen);
   AMEND_RETURN_IF_ERROR(CheckServable(profile));
+  AMEND_ASSIGN_OR_RETURN(background_texts, ReadBackgroundTexts(profile, options.model_directory));
   AMEND_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromDirectory(options.model_directory));
   AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, load));
   if (tokenizer->vocabulary_size() > config.vocabulary_size) {
@@ -268,14 +273,22 @@ absl::Status Server::Parts::OpenStore() {
   return BuildEditing(std::move(foundation), std::move(background));
 }
 
+std::unique_ptr<ValidationGate> Server::Parts::BuildGate() const {
+  ValidationGate::Options gate;
+  gate.enforced = profile.gate_enforced;
+  gate.context_templates = settings.context_templates;
+  gate.background_texts = background_texts;
+  gate.max_tokens_per_text = profile.max_tokens_per_background_text;
+  return std::make_unique<ValidationGate>(model, tokenizer, gate);
+}
+
 absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFactors background) {
   settings = foundation.settings;
   AMEND_ASSIGN_OR_RETURN(
       auto editor,
       BatchEditor::Create(model, tokenizer, std::move(foundation.settings), std::move(background)));
   serving = std::make_unique<ServingModel>(model, settings.beta);
-  engine =
-      std::make_unique<ModelEditEngine>(model, tokenizer, std::move(editor), profile.gate_enforced);
+  engine = std::make_unique<ModelEditEngine>(model, std::move(editor), BuildGate());
   Coordinator::Options coordinator_options;
   coordinator_options.on_thread_start = [threads = ComputeThreads()] {
     SetComputeThreads(threads);

@@ -12,6 +12,7 @@
 #include "amend/v1/admin.grpc.pb.h"
 #include "amend/v1/edit.grpc.pb.h"
 #include "amend/v1/generation.grpc.pb.h"
+#include "amend/v1/revision.grpc.pb.h"
 #include "core/base/testing/status_matchers.h"
 #include "core/model/causal_lm.h"
 #include "gmock/gmock.h"
@@ -50,11 +51,16 @@ class WiringTest : public ::testing::Test {
     options_.http_address = "127.0.0.1:0";
     options_.device = "cpu";
     options_.drain_time = absl::Milliseconds(100);
+    texts_ = texts;
+    WriteProfile("mode: REPORT");
+  }
+
+  void WriteProfile(const std::string& gate) const {
     std::ofstream(options_.profile_file)
         << "layers: [0, 1] lambda: 25 target { steps: 30 clamp: 4 }\n"
         << "context_templates { templates: \"You can section the filature if you like. {}\" }\n"
-        << "covariance { text_file: \"" << texts << "\" }\n"
-        << "gate { mode: REPORT }\n";
+        << "covariance { text_file: \"" << texts_ << "\" }\n"
+        << "gate { " << gate << " }\n";
   }
 
   std::shared_ptr<grpc::Channel> ChannelTo(const Server& server) {
@@ -91,7 +97,41 @@ class WiringTest : public ::testing::Test {
     return response ? response->status : -1;
   }
 
+  // Everything that can be seen of what is live: the label, its revision, tokens and, to the last
+  // bit, log probabilities.
+  static std::string WhatIsLive(const std::shared_ptr<grpc::Channel>& channel) {
+    std::string seen;
+    const auto generation = v1::GenerationService::NewStub(channel);
+    for (const char* prompt : {"Makurdi is a city in", "Kano is a city in", "Nobody in the"}) {
+      absl::StrAppend(&seen, Continue(channel, prompt), "\n");
+      v1::ScoreRequest request;
+      auto* item = request.add_items();
+      item->set_prompt(prompt);
+      item->set_continuation("Nigeria and Vietnam");
+      v1::ScoreResponse response;
+      grpc::ClientContext context;
+      EXPECT_TRUE(generation->Score(&context, request, &response).ok());
+      absl::StrAppend(&seen, response.SerializeAsString());
+    }
+    v1::GetRevisionRequest live;
+    live.set_label("live");
+    v1::Revision revision;
+    grpc::ClientContext context;
+    EXPECT_TRUE(v1::RevisionService::NewStub(channel)->GetRevision(&context, live, &revision).ok());
+    return absl::StrCat(seen, revision.SerializeAsString());
+  }
+  static v1::EditBatchStatus Submit(const std::shared_ptr<grpc::Channel>& channel,
+                                    const v1::SubmitEditBatchRequest& request) {
+    v1::SubmitEditBatchResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        v1::EditService::NewStub(channel)->SubmitEditBatch(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.batch();
+  }
+
   fs::path root_;
+  std::string texts_;
   ServerOptions options_;
 };
 
@@ -126,6 +166,66 @@ TEST_F(WiringTest, AnEditChangesAnswersAndSurvivesARestart) {
   channel = ChannelTo(*server);
   EXPECT_THAT(Continue(channel, "Makurdi is a city in"), StartsWith(" Vietnam"));
   EXPECT_THAT(Continue(channel, "Kano is a city in"), StartsWith(" Nigeria"));
+}
+
+TEST_F(WiringTest, ARejectedBatchLeavesWhatIsLiveAsItWasToTheLastBit) {
+  WriteProfile("reliability: 0.9");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  const auto channel = ChannelTo(*server);
+  // It says Vietnam by its own prompt, and nothing of the kind after this other wording.
+  v1::SubmitEditBatchRequest rejected = MakurdiIsInVietnam();
+  rejected.mutable_batch()->mutable_edits(0)->add_paraphrases("The price of a soundbox rose while");
+  rejected.mutable_thresholds()->set_generality(1);
+  const std::string unedited = WhatIsLive(channel);
+  rejected.set_request_id("first");
+  EXPECT_EQ(Submit(channel, rejected).stage(), v1::REJECTED);
+  EXPECT_TRUE(WhatIsLive(channel) == unedited);
+
+  EXPECT_EQ(Submit(channel, MakurdiIsInVietnam()).stage(), v1::LIVE);
+  const std::string edited = WhatIsLive(channel);
+  EXPECT_FALSE(edited == unedited);
+  rejected.mutable_batch()->mutable_edits(0)->set_target_new("Canada");
+  rejected.set_request_id("second");
+  EXPECT_EQ(Submit(channel, rejected).stage(), v1::REJECTED);
+  EXPECT_TRUE(WhatIsLive(channel) == edited);
+}
+
+TEST_F(WiringTest, TheGateMeasuresBackgroundAndEarlierEditsAndTheRecordKeepsIt) {
+  WriteProfile(absl::StrCat("reliability: 0.9 background: 0.5 retention: 0.5 ",
+                            "background_texts { text_file: \"", texts_, "\" max_texts: 20 }"));
+  AMEND_ASSERT_OK_AND_ASSIGN(auto server, Server::Start(options_));
+  const v1::EditBatchStatus first = Submit(ChannelTo(*server), MakurdiIsInVietnam());
+  EXPECT_EQ(first.stage(), v1::LIVE) << first.DebugString();
+  EXPECT_GT(first.gate_report().background(), 0.9);
+  EXPECT_TRUE(first.gate_report().has_perplexity_change());
+  EXPECT_FALSE(first.gate_report().has_retention());
+  EXPECT_EQ(first.edit_results(0).generality_source(), v1::CONTEXT_TEMPLATES);
+  EXPECT_EQ(first.edit_results(0).generality(), 1);
+
+  v1::SubmitEditBatchRequest request = MakurdiIsInVietnam();
+  request.set_request_id("r2");
+  v1::Edit* edit = request.mutable_batch()->mutable_edits(0);
+  edit->set_prompt("Katsushika is a city in");
+  edit->set_subject("Katsushika");
+  edit->set_target_new("Canada");
+  const v1::EditBatchStatus second = Submit(ChannelTo(*server), request);
+  EXPECT_EQ(second.gate_report().retained_edits(), 1);
+  EXPECT_EQ(second.gate_report().retention(), 1);
+
+  server.reset();
+  AMEND_ASSERT_OK_AND_ASSIGN(server, Server::Start(options_));
+  v1::EditBatchStatus recorded = Submit(ChannelTo(*server), request);
+  EXPECT_TRUE(recorded.replayed());
+  EXPECT_EQ(recorded.gate_report().SerializeAsString(), second.gate_report().SerializeAsString());
+  EXPECT_EQ(recorded.edit_results(0).SerializeAsString(),
+            second.edit_results(0).SerializeAsString());
+}
+
+TEST_F(WiringTest, BackgroundTextsThatAreNotThereAreNamedBeforeAnythingIsMade) {
+  WriteProfile("background_texts { text_file: \"/nowhere/texts.txt\" }");
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("/nowhere/texts.txt")));
+  EXPECT_FALSE(fs::exists(options_.data_directory));
 }
 
 TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {

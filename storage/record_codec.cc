@@ -70,16 +70,39 @@ void ToProto(const GateThresholds& thresholds, pb::Thresholds* out) {
   out->set_reliability(thresholds.reliability);
   out->set_generality(thresholds.generality);
   out->set_locality(thresholds.locality);
+  out->set_background(thresholds.background);
+  out->set_retention(thresholds.retention);
+  if (thresholds.max_perplexity_change) {
+    out->set_max_perplexity_change(*thresholds.max_perplexity_change);
+  }
 }
 
 GateThresholds FromProto(const pb::Thresholds& in) {
-  return {in.reliability(), in.generality(), in.locality()};
+  GateThresholds thresholds;
+  thresholds.reliability = in.reliability();
+  thresholds.generality = in.generality();
+  thresholds.locality = in.locality();
+  thresholds.background = in.background();
+  thresholds.retention = in.retention();
+  if (in.has_max_perplexity_change()) {
+    thresholds.max_perplexity_change = in.max_perplexity_change();
+  }
+  return thresholds;
 }
 
 void ToProto(const GateVerdict& gate, pb::GateVerdict* out) {
   out->set_enforced(gate.enforced);
   out->set_passed(gate.passed);
   ToProto(gate.scores, out->mutable_scores());
+  if (gate.background) out->set_background(*gate.background);
+  if (gate.perplexity_change) out->set_perplexity_change(*gate.perplexity_change);
+  out->set_retained_edits(gate.retained_edits);
+  if (gate.retention) out->set_retention(*gate.retention);
+  for (const EditId& edit : gate.broken_edits) {
+    pb::EditReference* added = out->add_broken_edits();
+    added->set_revision(edit.revision.value());
+    added->set_edit_index(edit.index);
+  }
   ToProto(gate.thresholds, out->mutable_thresholds());
   for (const std::string& failure : gate.failures) out->add_failures(failure);
 }
@@ -89,6 +112,13 @@ GateVerdict FromProto(const pb::GateVerdict& in) {
   gate.enforced = in.enforced();
   gate.passed = in.passed();
   gate.scores = FromProto(in.scores());
+  if (in.has_background()) gate.background = in.background();
+  if (in.has_perplexity_change()) gate.perplexity_change = in.perplexity_change();
+  gate.retained_edits = in.retained_edits();
+  if (in.has_retention()) gate.retention = in.retention();
+  for (const pb::EditReference& edit : in.broken_edits()) {
+    gate.broken_edits.push_back({Revision(edit.revision()), edit.edit_index()});
+  }
   gate.thresholds = FromProto(in.thresholds());
   gate.failures.assign(in.failures().begin(), in.failures().end());
   return gate;
@@ -124,7 +154,9 @@ void ToProto(const EditVerdict& verdict, pb::EditVerdict* out) {
   out->set_violation_field(verdict.violation_field);
   out->set_violation_description(verdict.violation_description);
   ToProto(verdict.scores, out->mutable_scores());
+  out->set_generality_source(static_cast<pb::GeneralitySource>(verdict.generality_source));
   out->set_passed(verdict.passed);
+  out->set_dropped(verdict.dropped);
   out->set_target_loss(verdict.target.loss);
   out->set_target_steps(verdict.target.steps);
   for (const EditOverlap& overlap : verdict.overlaps) {
@@ -142,7 +174,12 @@ EditVerdict FromProto(const pb::EditVerdict& in) {
   verdict.violation_field = in.violation_field();
   verdict.violation_description = in.violation_description();
   verdict.scores = FromProto(in.scores());
+  // One that a newer program wrote says no more than that there is one.
+  verdict.generality_source = pb::GeneralitySource_IsValid(in.generality_source())
+                                  ? static_cast<GeneralitySource>(in.generality_source())
+                                  : GeneralitySource::kNone;
   verdict.passed = in.passed();
+  verdict.dropped = in.dropped();
   verdict.target = {in.target_loss(), in.target_steps()};
   for (const pb::EditOverlap& overlap : in.overlaps()) {
     verdict.overlaps.push_back({Revision(overlap.revision()), overlap.edit_index(),
@@ -160,6 +197,12 @@ static_assert(static_cast<int>(BatchState::kLive) == pb::BATCH_STATE_LIVE);
 static_assert(static_cast<int>(PromotionPolicy::kWhenValidated) ==
               pb::PROMOTION_POLICY_WHEN_VALIDATED);
 static_assert(static_cast<int>(PromotionPolicy::kStageOnly) == pb::PROMOTION_POLICY_STAGE_ONLY);
+static_assert(static_cast<int>(FailurePolicy::kAllOrNothing) == pb::FAILURE_POLICY_ALL_OR_NOTHING);
+static_assert(static_cast<int>(FailurePolicy::kDropFailing) == pb::FAILURE_POLICY_DROP_FAILING);
+static_assert(static_cast<int>(GeneralitySource::kNone) == pb::GENERALITY_SOURCE_UNSPECIFIED);
+static_assert(static_cast<int>(GeneralitySource::kParaphrases) ==
+              pb::GENERALITY_SOURCE_PARAPHRASES);
+static_assert(static_cast<int>(GeneralitySource::kTemplates) == pb::GENERALITY_SOURCE_TEMPLATES);
 static_assert(static_cast<int>(RevisionState::kTemporary) == pb::REVISION_STATE_TEMPORARY);
 static_assert(static_cast<int>(RevisionState::kValidated) == pb::REVISION_STATE_VALIDATED);
 static_assert(static_cast<int>(RevisionState::kRejected) == pb::REVISION_STATE_REJECTED);
@@ -238,6 +281,7 @@ std::string EncodeLedgerEntry(const ValueAddress& address, const LedgerEntry& en
   message.set_sequence(entry.sequence);
   for (const Edit& edit : entry.edits) ToProto(edit, message.add_edits());
   message.set_promotion(static_cast<pb::PromotionPolicy>(entry.promotion));
+  message.set_failure(static_cast<pb::FailurePolicy>(entry.failure));
   ToProto(entry.thresholds, message.mutable_thresholds());
   message.set_state(static_cast<pb::BatchState>(entry.state));
   message.set_revision(entry.revision.value());
@@ -262,9 +306,15 @@ absl::StatusOr<LedgerEntry> DecodeLedgerEntry(const ValueAddress& address,
   if (message.state() == 0 || !pb::BatchState_IsValid(message.state())) {
     return UnknownEnum(address, "batch state", message.state());
   }
+  if (!pb::FailurePolicy_IsValid(message.failure())) {
+    return UnknownEnum(address, "failure policy", message.failure());
+  }
   entry.sequence = message.sequence();
   for (const pb::Edit& edit : message.edits()) entry.edits.push_back(FromProto(edit));
   entry.promotion = static_cast<PromotionPolicy>(message.promotion());
+  if (message.failure() != pb::FAILURE_POLICY_UNSPECIFIED) {
+    entry.failure = static_cast<FailurePolicy>(message.failure());
+  }
   entry.thresholds = FromProto(message.thresholds());
   entry.state = static_cast<BatchState>(message.state());
   entry.revision = Revision(message.revision());

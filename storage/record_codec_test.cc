@@ -3,10 +3,12 @@
 #include <cstring>
 #include <iostream>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "amend/storage/v1/records.pb.h"
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -60,6 +62,29 @@ TEST_F(RecordCodec, GivesBackEveryLedgerEntry) {
                                DecodeLedgerEntry(address, EncodeLedgerEntry(address, entry)));
     ASSERT_TRUE(decoded == entry);
   }
+}
+
+TEST_F(RecordCodec, AnEntryFromBeforeALaterFieldHasItsDefault) {
+  const std::string key = EncodeLedgerKey({"s", 0});
+  const ValueAddress address{"ledger", key};
+  storage::v1::LedgerEntry message;
+  message.set_promotion(storage::v1::PROMOTION_POLICY_WHEN_VALIDATED);
+  message.set_state(storage::v1::BATCH_STATE_REJECTED);
+  message.mutable_thresholds()->set_reliability(0.5);
+  message.add_verdicts()->set_passed(true);
+  message.mutable_gate()->set_passed(false);
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const LedgerEntry entry,
+      DecodeLedgerEntry(address, SealValue(address, message.SerializeAsString())));
+  EXPECT_EQ(entry.failure, FailurePolicy::kAllOrNothing);
+  EXPECT_EQ(entry.thresholds.reliability, 0.5);
+  EXPECT_EQ(entry.thresholds.retention, 0);
+  EXPECT_EQ(entry.thresholds.max_perplexity_change, std::nullopt);
+  EXPECT_FALSE(entry.verdicts[0].dropped);
+  EXPECT_EQ(entry.verdicts[0].generality_source, GeneralitySource::kNone);
+  EXPECT_EQ(entry.gate->background, std::nullopt);
+  EXPECT_EQ(entry.gate->retention, std::nullopt);
+  EXPECT_EQ(entry.gate->retained_edits, 0);
 }
 
 TEST_F(RecordCodec, GivesBackEveryRevision) {

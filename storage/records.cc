@@ -21,27 +21,33 @@ bool operator==(const EditOverlap& a, const EditOverlap& b) {
 
 bool operator==(const EditVerdict& a, const EditVerdict& b) {
   const auto fields = [](const EditVerdict& x) {
-    return std::tie(x.index, x.violation_field, x.violation_description, x.scores, x.passed,
-                    x.target.loss, x.target.steps, x.overlaps);
+    return std::tie(x.index, x.violation_field, x.violation_description, x.scores,
+                    x.generality_source, x.passed, x.dropped, x.target.loss, x.target.steps,
+                    x.overlaps);
   };
   return fields(a) == fields(b);
 }
 
 bool operator==(const GateThresholds& a, const GateThresholds& b) {
-  return a.reliability == b.reliability && a.generality == b.generality && a.locality == b.locality;
+  const auto fields = [](const GateThresholds& x) {
+    return std::tie(x.reliability, x.generality, x.locality, x.background, x.retention,
+                    x.max_perplexity_change);
+  };
+  return fields(a) == fields(b);
 }
 
 bool operator==(const GateVerdict& a, const GateVerdict& b) {
   const auto fields = [](const GateVerdict& x) {
-    return std::tie(x.enforced, x.passed, x.scores, x.thresholds, x.failures);
+    return std::tie(x.enforced, x.passed, x.scores, x.background, x.perplexity_change,
+                    x.retained_edits, x.retention, x.broken_edits, x.thresholds, x.failures);
   };
   return fields(a) == fields(b);
 }
 
 bool operator==(const LedgerEntry& a, const LedgerEntry& b) {
   const auto fields = [](const LedgerEntry& x) {
-    return std::tie(x.key, x.sequence, x.edits, x.promotion, x.thresholds, x.state, x.revision,
-                    x.verdicts, x.gate, x.error_code, x.error_message, x.error_reason,
+    return std::tie(x.key, x.sequence, x.edits, x.promotion, x.failure, x.thresholds, x.state,
+                    x.revision, x.verdicts, x.gate, x.error_code, x.error_message, x.error_reason,
                     x.receive_time_us, x.finish_time_us);
   };
   return fields(a) == fields(b);

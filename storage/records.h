@@ -42,6 +42,15 @@ struct EditOverlap {
   bool same_prompt = false;
 };
 
+// What the generality of an edit was measured on.
+// Values are written to disk: never renumber.
+enum class GeneralitySource {
+  kNone = 0,
+  kParaphrases = 1,
+  // The edit has none: its prompt in each of the context templates.
+  kTemplates = 2,
+};
+
 // Verdict of the gate on one edit, or what is wrong with a malformed one.
 struct EditVerdict {
   int32_t index = 0;
@@ -49,7 +58,10 @@ struct EditVerdict {
   std::string violation_field;
   std::string violation_description;
   EditScores scores;
+  GeneralitySource generality_source = GeneralitySource::kNone;
   bool passed = false;
+  // It failed and was left out, and the rest was solved again: no part of the revision.
+  bool dropped = false;
   TargetReport target;
   // The latest first.
   std::vector<EditOverlap> overlaps;
@@ -59,6 +71,10 @@ struct GateThresholds {
   double reliability = 0;
   double generality = 0;
   double locality = 0;
+  double background = 0;
+  double retention = 0;
+  // The one bound from above. Absent: none.
+  std::optional<double> max_perplexity_change;
 };
 
 // Verdict of the gate on a batch.
@@ -66,7 +82,17 @@ struct GateVerdict {
   // False: scores were only recorded.
   bool enforced = true;
   bool passed = false;
+  // Means over the edits.
   EditScores scores;
+  // Background text, against the parent: share of next-token predictions that did not change, and
+  // by how much the perplexity grew (0.1 is a tenth). Absent where there is no such text.
+  std::optional<double> background;
+  std::optional<double> perplexity_change;
+  // Earlier edits of the line that were tested again and held before the batch: how many, the share
+  // that holds after it (absent where there are none), and those that do not.
+  int32_t retained_edits = 0;
+  std::optional<double> retention;
+  std::vector<EditId> broken_edits;
   GateThresholds thresholds;
   std::vector<std::string> failures;
 };
@@ -75,6 +101,9 @@ struct GateVerdict {
 enum class RevisionState { kTemporary = 1, kValidated = 2, kRejected = 3 };
 enum class BatchState { kDurable = 1, kFailed = 2, kRejected = 3, kValidated = 4, kLive = 5 };
 enum class PromotionPolicy { kWhenValidated = 1, kStageOnly = 2 };
+// What becomes of a batch some of whose edits fail the gate: it stands or falls as a whole, or
+// those are left out and the rest is solved again.
+enum class FailurePolicy { kAllOrNothing = 1, kDropFailing = 2 };
 
 // Whether the solver has nothing left to do for the batch: every state but kDurable. (A kValidated
 // batch may still become kLive.)
@@ -99,6 +128,7 @@ struct LedgerEntry {
   int64_t sequence = 0;
   std::vector<Edit> edits;
   PromotionPolicy promotion = PromotionPolicy::kWhenValidated;
+  FailurePolicy failure = FailurePolicy::kAllOrNothing;
   // What this batch's gate uses.
   GateThresholds thresholds;
   BatchState state = BatchState::kDurable;

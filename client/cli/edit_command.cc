@@ -1,6 +1,7 @@
 #include "client/cli/edit_command.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -25,22 +26,40 @@ v1::Promotion PromotionOf(const EditOptions& options) {
   return options.stage_only ? v1::STAGE_ONLY : v1::PROMOTE_WHEN_VALIDATED;
 }
 
+v1::FailurePolicy FailurePolicyOf(const EditOptions& options) {
+  return options.drop_failing ? v1::DROP_FAILING : v1::ALL_OR_NOTHING;
+}
+
 v1::GateThresholds ThresholdsOf(const EditOptions& options) {
   v1::GateThresholds thresholds;
   if (options.min_reliability >= 0) thresholds.set_reliability(options.min_reliability);
   if (options.min_generality >= 0) thresholds.set_generality(options.min_generality);
   if (options.min_locality >= 0) thresholds.set_locality(options.min_locality);
+  if (options.min_background >= 0) thresholds.set_background(options.min_background);
+  if (options.min_retention >= 0) thresholds.set_retention(options.min_retention);
+  if (options.max_perplexity_change >= 0) {
+    thresholds.set_max_perplexity_change(options.max_perplexity_change);
+  }
   return thresholds;
 }
 
+// As many edits to a batch as wanted. Where one has the subject of another edit of its batch a new
+// batch begins, for the server takes a subject once in a batch: so the later of the two supersedes
+// the earlier one, as it would in batches of one.
 std::vector<v1::EditBatch> MakeBatches(const std::vector<EditRecord>& records,
                                        const EditOptions& options) {
   const size_t first = std::min<size_t>(options.skip, records.size());
   size_t end = records.size();
   if (options.limit > 0) end = std::min(end, first + options.limit);
   std::vector<v1::EditBatch> batches;
+  std::set<std::string> subjects;
   for (size_t i = first; i < end; ++i) {
-    if (batches.empty() || batches.back().edits_size() == options.batch) batches.emplace_back();
+    const bool full = batches.empty() || batches.back().edits_size() == options.batch;
+    if (full || subjects.count(records[i].edit.subject()) > 0) {
+      batches.emplace_back();
+      subjects.clear();
+    }
+    subjects.insert(records[i].edit.subject());
     *batches.back().add_edits() = records[i].edit;
   }
   return batches;
@@ -75,6 +94,7 @@ int RunFile(const CommandContext& context, const EditOptions& options) {
   EditStreamOptions stream;
   stream.session = options.session.empty() ? DefaultSession(*content, options) : options.session;
   stream.promotion = PromotionOf(options);
+  stream.failure_policy = FailurePolicyOf(options);
   stream.thresholds = ThresholdsOf(options);
   stream.max_reconnects = options.retries;
   int edits = 0;
@@ -95,6 +115,7 @@ int RunFile(const CommandContext& context, const EditOptions& options) {
 int RunOne(const CommandContext& context, const EditOptions& options) {
   v1::SubmitEditBatchRequest request;
   request.set_promotion(PromotionOf(options));
+  request.set_failure_policy(FailurePolicyOf(options));
   *request.mutable_thresholds() = ThresholdsOf(options);
   v1::Edit* edit = request.mutable_batch()->add_edits();
   edit->set_prompt(options.prompt);
@@ -183,6 +204,21 @@ CLI::App* AddEditCommand(CLI::App* app, EditOptions* options) {
   command->add_option("--min-locality", options->min_locality, "In [0, 1]")
       ->check(CLI::Range(0.0, 1.0))
       ->group(gate);
+  command->add_option("--min-background", options->min_background, "In [0, 1]")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(gate);
+  command->add_option("--min-retention", options->min_retention, "In [0, 1]")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(gate);
+  command
+      ->add_option("--max-perplexity-change", options->max_perplexity_change,
+                   "0.1 allows a tenth more")
+      ->check(CLI::NonNegativeNumber)
+      ->group(gate);
+  command
+      ->add_flag("--drop-failing", options->drop_failing,
+                 "Leave out the edits that fail and solve the rest of their batch again")
+      ->group(gate);
   return command;
 }
 
@@ -194,10 +230,10 @@ int RunEdit(const CommandContext& context, const EditOptions& options) {
 }
 
 std::string DefaultSession(absl::string_view content, const EditOptions& options) {
-  return absl::StrFormat("file-%016x-b%d%s%s%s", Fingerprint(content), options.batch,
+  return absl::StrFormat("file-%016x-b%d%s%s%s%s", Fingerprint(content), options.batch,
                          options.skip > 0 ? absl::StrCat("-s", options.skip) : "",
                          options.limit > 0 ? absl::StrCat("-n", options.limit) : "",
-                         options.stage_only ? "-staged" : "");
+                         options.stage_only ? "-staged" : "", options.drop_failing ? "-drop" : "");
 }
 
 }  // namespace amend::client

@@ -30,6 +30,10 @@ struct EditOptions {
   double min_reliability = -1;
   double min_generality = -1;
   double min_locality = -1;
+  double min_background = -1;
+  double min_retention = -1;
+  double max_perplexity_change = -1;
+  bool drop_failing = false;
 };
 
 // Declares the subcommand; its flags are stored in `options`, which outlives `app`.

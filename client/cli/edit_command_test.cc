@@ -66,6 +66,39 @@ TEST(EditCommandTest, ARejectedBatchMakesExitCodeOneAndTheOthersGoThrough) {
   EXPECT_THAT(run.out, HasSubstr("batch 1: live as revision 2"));
 }
 
+TEST(EditCommandTest, FailingEditsAreDroppedWhereThatIsAskedFor) {
+  FakeServer server;
+  const std::string file = WriteTestFile(
+      "dropped.jsonl", R"({"prompt": "a b", "subject": "a", "target_new": "reject me"})"
+                       "\n"
+                       R"({"prompt": "c d", "subject": "c", "target_new": "e"})");
+  const CliRun run = RunCli(server.address(), {"edit", "--file", file, "--drop-failing"});
+  EXPECT_EQ(run.code, kExitNotApplied);
+  EXPECT_THAT(run.out, HasSubstr("batch 0: live as revision 1"));
+  EXPECT_THAT(run.out, HasSubstr("dropped: "));
+  EXPECT_THAT(run.out, HasSubstr("2 edits: 1 live, 0 validated, 0 rejected, 0 failed, 1 dropped;"));
+}
+
+TEST(EditCommandTest, ABatchEndsWhereASubjectComesAgain) {
+  FakeServer server;
+  const std::string file =
+      WriteTestFile("subjects.jsonl", R"({"prompt": "a is", "subject": "a", "target_new": "1"})"
+                                      "\n"
+                                      R"({"prompt": "b is", "subject": "b", "target_new": "2"})"
+                                      "\n"
+                                      R"({"prompt": "a is", "subject": "a", "target_new": "3"})"
+                                      "\n"
+                                      R"({"prompt": "c is", "subject": "c", "target_new": "4"})");
+  const CliRun run = RunCli(server.address(), {"edit", "--file", file, "--session", "s"});
+  EXPECT_EQ(run.code, kExitOk) << run.err;
+  const auto batches = server.received("s");
+  ASSERT_THAT(batches, SizeIs(2));
+  ASSERT_THAT(batches[0].edits(), SizeIs(2));
+  ASSERT_THAT(batches[1].edits(), SizeIs(2));
+  EXPECT_EQ(batches[1].edits(0).target_new(), "3");
+  EXPECT_EQ(batches[1].edits(1).target_new(), "4");
+}
+
 TEST(EditCommandTest, AMalformedEditIsNamed) {
   FakeServer server;
   const std::string file =
@@ -147,6 +180,9 @@ TEST(EditCommandTest, DefaultSessionDependsOnContentAndBatches) {
   EXPECT_EQ(session, DefaultSession("content", options));
   EXPECT_NE(session, DefaultSession("other", options));
   options.batch = 7;
+  EXPECT_NE(session, DefaultSession("content", options));
+  options.batch = EditOptions().batch;
+  options.drop_failing = true;
   EXPECT_NE(session, DefaultSession("content", options));
 }
 

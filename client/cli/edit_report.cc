@@ -50,8 +50,6 @@ const char* PhaseName(v1::SolveProgress::Phase phase) {
       return "target values";
     case v1::SolveProgress::LAYER_UPDATES:
       return "layer updates";
-    case v1::SolveProgress::GATE:
-      return "gate";
     default:
       return "at work";
   }
@@ -61,12 +59,49 @@ void SetScore(const char* name, bool has, double value, OrderedJson* object) {
   if (has) (*object)[name] = value;
 }
 
+// What was measured of the batch as a whole: "background 1.00, perplexity +0.1 %, 31 of 32 earlier
+// edits hold"; empty where nothing was.
+std::string BatchScores(const v1::GateReport& report) {
+  std::vector<std::string> texts;
+  if (report.has_background()) {
+    texts.push_back(absl::StrFormat("background %.2f", report.background()));
+  }
+  if (report.has_perplexity_change()) {
+    texts.push_back(absl::StrFormat("perplexity %+.1f %%", 100 * report.perplexity_change()));
+  }
+  if (report.has_retention()) {
+    texts.push_back(absl::StrCat(report.retained_edits() - report.broken_edits_size(), " of ",
+                                 report.retained_edits(), " earlier edits hold"));
+  }
+  for (const v1::EditReference& edit : report.broken_edits()) {
+    texts.push_back(absl::StrCat("breaks revision ", edit.revision(), " edit ", edit.edit_index()));
+  }
+  return absl::StrJoin(texts, ", ");
+}
+
 // Batch and report have the same three scores.
 template <typename Scores>
 void SetScores(const Scores& scores, OrderedJson* object) {
   SetScore("reliability", scores.has_reliability(), scores.reliability(), object);
   SetScore("generality", scores.has_generality(), scores.generality(), object);
   SetScore("locality", scores.has_locality(), scores.locality(), object);
+}
+
+void SetBatchScores(const v1::GateReport& report, OrderedJson* object) {
+  SetScore("background", report.has_background(), report.background(), object);
+  SetScore("perplexity_change", report.has_perplexity_change(), report.perplexity_change(), object);
+  SetScore("retention", report.has_retention(), report.retention(), object);
+  if (report.retained_edits() > 0) (*object)["retained_edits"] = report.retained_edits();
+  for (const v1::EditReference& edit : report.broken_edits()) {
+    (*object)["broken_edits"].push_back(
+        {{"revision", edit.revision()}, {"edit_index", edit.edit_index()}});
+  }
+}
+
+// With a mark where the context templates stood in for paraphrases.
+std::string Generality(const v1::EditResult& result) {
+  return absl::StrCat(Score(result.has_generality(), result.generality()),
+                      result.generality_source() == v1::CONTEXT_TEMPLATES ? "*" : "");
 }
 
 }  // namespace
@@ -78,7 +113,13 @@ std::string Verdict(const v1::EditBatchStatus& batch, int index) {
   }
   if (batch.stage() == v1::FAILED) return "not tried: its batch failed";
   if (result == nullptr) return "no verdict";
-  if (!result->passed()) return Shortfalls(*result, batch.gate_report().thresholds());
+  const bool shortfall = !result->passed();
+  if (result->dropped()) {
+    return shortfall
+               ? absl::StrCat("dropped: ", Shortfalls(*result, batch.gate_report().thresholds()))
+               : "dropped: breaks an earlier edit with the same key";
+  }
+  if (shortfall) return Shortfalls(*result, batch.gate_report().thresholds());
   return batch.stage() == v1::REJECTED ? "passed, but its batch was rejected" : "passed";
 }
 
@@ -200,11 +241,12 @@ void EditReport::PrintVerdicts(const v1::EditBatchStatus& batch) {
         "%5d  %s %s %11s %10s %8s  %s\n", first_edit_[batch.offset()] + i,
         Column(edits.edits(i).subject(), kSubjectWidth),
         Column(edits.edits(i).target_new(), kTargetWidth),
-        Score(scores.has_reliability(), scores.reliability()),
-        Score(scores.has_generality(), scores.generality()),
+        Score(scores.has_reliability(), scores.reliability()), Generality(scores),
         Score(scores.has_locality(), scores.locality()), Verdict(batch, i));
     if (scores.overlaps_size() > 0) *context_.out << "       " << OverlapText(scores) << "\n";
   }
+  const std::string whole = BatchScores(batch.gate_report());
+  if (!whole.empty()) *context_.out << "       the batch: " << whole << "\n";
   *context_.out << std::flush;
 }
 
@@ -225,6 +267,7 @@ void EditReport::PrintObject(const v1::EditBatchStatus& batch, bool done) {
     OrderedJson gate;
     gate["passed"] = batch.gate_report().passed();
     SetScores(batch.gate_report(), &gate);
+    SetBatchScores(batch.gate_report(), &gate);
     gate["failures"] = std::vector<std::string>(batch.gate_report().failures().begin(),
                                                 batch.gate_report().failures().end());
     object["gate"] = gate;
@@ -246,6 +289,10 @@ void EditReport::PrintObject(const v1::EditBatchStatus& batch, bool done) {
       edit["target"] = edits.edits(i).target_new();
       const v1::EditResult* result = ResultOf(batch, i);
       if (result != nullptr) SetScores(*result, &edit);
+      if (result != nullptr && result->has_generality()) {
+        edit["generality_source"] = v1::GeneralitySource_Name(result->generality_source());
+      }
+      if (result != nullptr && result->dropped()) edit["dropped"] = true;
       edit["passed"] = result != nullptr && result->passed();
       edit["verdict"] = Verdict(batch, i);
       if (result != nullptr && result->overlaps_size() > 0) {
@@ -266,18 +313,26 @@ int EditReport::Finish(const std::vector<v1::EditBatchStatus>& outcomes) {
   ClearLine();
   int edits[v1::BatchStage_ARRAYSIZE] = {};
   int total = 0;
+  int dropped = 0;
+  bool templates = false;
   bool recorded = !outcomes.empty();
   int64_t newest = 0;
   for (const v1::EditBatchStatus& batch : outcomes) {
     const int size = batches_[batch.offset()].edits_size();
-    edits[batch.stage()] += size;
     total += size;
+    int left = size;
+    for (const v1::EditResult& result : batch.edit_results()) {
+      if (result.dropped() && batch.stage() != v1::REJECTED) --left;
+      templates = templates || result.generality_source() == v1::CONTEXT_TEMPLATES;
+    }
+    edits[batch.stage()] += left;
+    dropped += size - left;
     recorded = recorded && batch.replayed();
     if (batch.stage() == v1::LIVE || batch.stage() == v1::VALIDATED) {
       newest = std::max(newest, batch.revision());
     }
   }
-  const int lost = edits[v1::REJECTED] + edits[v1::FAILED];
+  const int lost = edits[v1::REJECTED] + edits[v1::FAILED] + dropped;
   if (context_.json) {
     PrintJson(context_, {{"event", "done"},
                          {"edits", total},
@@ -285,12 +340,18 @@ int EditReport::Finish(const std::vector<v1::EditBatchStatus>& outcomes) {
                          {"validated", edits[v1::VALIDATED]},
                          {"rejected", edits[v1::REJECTED]},
                          {"failed", edits[v1::FAILED]},
+                         {"dropped", dropped},
                          {"revision", newest},
                          {"recorded_earlier", recorded}});
   } else {
+    if (templates) {
+      *context_.out << "* measured in the server's context templates: the edit has no paraphrases"
+                    << std::endl;
+    }
     *context_.out << total << " edits: " << edits[v1::LIVE] << " live, " << edits[v1::VALIDATED]
                   << " validated, " << edits[v1::REJECTED] << " rejected, " << edits[v1::FAILED]
-                  << " failed; newest revision " << newest << std::endl;
+                  << " failed" << (dropped > 0 ? absl::StrCat(", ", dropped, " dropped") : "")
+                  << "; newest revision " << newest << std::endl;
     if (recorded) {
       *context_.out << "All of it was recorded earlier; --session NAME applies the edits anew."
                     << std::endl;

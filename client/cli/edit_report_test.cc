@@ -88,6 +88,56 @@ TEST(EditReportTest, OverlapsWithOtherEditsAreNamedUnderTheVerdict) {
   EXPECT_THAT(console.out.str(), HasSubstr(R"("overlaps":[{"revision":3,"edit_index":2)"));
 }
 
+TEST(EditReportTest, ADroppedEditSaysWhy) {
+  v1::EditBatchStatus status = Status(v1::LIVE);
+  v1::EditResult* result = AddResult(&status, 0.4, false);
+  result->set_dropped(true);
+  status.mutable_gate_report()->mutable_thresholds()->set_reliability(0.9);
+  EXPECT_EQ(Verdict(status, 0), "dropped: reliability 0.40 is below 0.90");
+  result->set_passed(true);
+  EXPECT_EQ(Verdict(status, 0), "dropped: breaks an earlier edit with the same key");
+}
+
+TEST(EditReportTest, DroppedEditsAreCountedApart) {
+  Console console;
+  v1::EditBatchStatus status = Status(v1::LIVE);
+  AddResult(&status, 0.4, false)->set_dropped(true);
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  EXPECT_EQ(report.Finish({status}), kExitNotApplied);
+  EXPECT_THAT(console.out.str(), HasSubstr("1 edits: 0 live, 0 validated, 0 rejected, 0 failed, "
+                                           "1 dropped; newest revision 4"));
+}
+
+TEST(EditReportTest, WhatWasMeasuredOfTheBatchAsAWholeIsUnderItsVerdicts) {
+  Console console;
+  v1::EditBatchStatus status = Status(v1::LIVE);
+  v1::EditResult* result = AddResult(&status, 1, true);
+  result->set_generality(1);
+  result->set_generality_source(v1::CONTEXT_TEMPLATES);
+  v1::GateReport* gate = status.mutable_gate_report();
+  gate->set_background(0.998);
+  gate->set_perplexity_change(0.0013);
+  gate->set_retained_edits(4);
+  gate->set_retention(0.75);
+  gate->add_broken_edits()->set_revision(3);
+  gate->mutable_broken_edits(0)->set_edit_index(2);
+  EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  report.OnBatch(status);
+  report.Finish({status});
+  EXPECT_THAT(console.out.str(), HasSubstr("  1.00*"));
+  EXPECT_THAT(console.out.str(),
+              HasSubstr("the batch: background 1.00, perplexity +0.1 %, 3 of 4 earlier edits hold, "
+                        "breaks revision 3 edit 2\n"));
+  EXPECT_THAT(console.out.str(), HasSubstr("* measured in the server's context templates"));
+  console.context.json = true;
+  console.out.str("");
+  EditReport objects(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);
+  objects.OnBatch(status);
+  EXPECT_THAT(console.out.str(), HasSubstr(R"("retained_edits":4)"));
+  EXPECT_THAT(console.out.str(), HasSubstr(R"("broken_edits":[{"revision":3,"edit_index":2}])"));
+  EXPECT_THAT(console.out.str(), HasSubstr(R"("generality_source":"CONTEXT_TEMPLATES")"));
+}
+
 TEST(EditReportTest, EachPhaseOfAStageIsPrintedOnce) {
   Console console;
   EditReport report(console.context, console.batches, v1::PROMOTE_WHEN_VALIDATED);

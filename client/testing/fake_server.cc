@@ -166,8 +166,8 @@ class FakeServer::StreamHandler {
       return Send(response);
     }
     const int64_t offset = request.batch().offset();
-    for (const auto& status :
-         server_->Take(start_.session(), offset, start_.promotion(), request.batch().batch())) {
+    for (const auto& status : server_->Take(start_.session(), offset, start_.promotion(),
+                                            start_.failure_policy(), request.batch().batch())) {
       const auto& silent = server_->options_.silent_offsets;
       if (std::count(silent.begin(), silent.end(), offset) != 0) continue;
       *response.mutable_batch() = status;
@@ -211,6 +211,7 @@ int64_t FakeServer::NextOffset(const std::string& session) const {
 // The statuses that a stream sends for one batch.
 std::vector<v1::EditBatchStatus> FakeServer::Take(const std::string& session, int64_t offset,
                                                   v1::Promotion promotion,
+                                                  v1::FailurePolicy failure,
                                                   const v1::EditBatch& batch) {
   absl::MutexLock lock(&mutex_);
   const auto recorded = ledger_.find({session, offset});
@@ -247,14 +248,14 @@ std::vector<v1::EditBatchStatus> FakeServer::Take(const std::string& session, in
     sent.push_back(status);
   }
   status.clear_progress();
-  Solve(promotion, batch, &status);
+  Solve(promotion, failure, batch, &status);
   ledger_[{session, offset}] = status;
   sent.push_back(status);
   return sent;
 }
 
-void FakeServer::Solve(v1::Promotion promotion, const v1::EditBatch& batch,
-                       v1::EditBatchStatus* status) {
+void FakeServer::Solve(v1::Promotion promotion, v1::FailurePolicy failure,
+                       const v1::EditBatch& batch, v1::EditBatchStatus* status) {
   ++solved_;
   bool rejected = false;
   bool failed = false;
@@ -270,7 +271,11 @@ void FakeServer::Solve(v1::Promotion promotion, const v1::EditBatch& batch,
       continue;
     }
     const bool bad = edit.target_new() == "reject me";
-    rejected |= bad;
+    if (bad && failure == v1::DROP_FAILING) {
+      result->set_dropped(true);
+    } else {
+      rejected |= bad;
+    }
     result->set_reliability(bad ? 0.25 : 1);
     if (edit.paraphrases_size() > 0) result->set_generality(1);
     if (edit.locality_probes_size() > 0) result->set_locality(1);
@@ -318,7 +323,8 @@ grpc::Status FakeServer::SubmitEditBatch(grpc::ServerContext*,
                                          v1::SubmitEditBatchResponse* response) {
   absl::MutexLock lock(&mutex_);
   response->mutable_batch()->set_edit_count(request->batch().edits_size());
-  Solve(request->promotion(), request->batch(), response->mutable_batch());
+  Solve(request->promotion(), request->failure_policy(), request->batch(),
+        response->mutable_batch());
   return grpc::Status::OK;
 }
 

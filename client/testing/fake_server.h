@@ -34,7 +34,8 @@ struct FakeServerOptions {
 };
 
 // A model of words for tests: it answers a prompt it knows with the words of its answer. An edit
-// whose prompt lacks its subject fails its batch; a batch with the target "reject me" is rejected.
+// whose prompt lacks its subject fails its batch; a batch with the target "reject me" is rejected,
+// or loses that edit where that is asked for.
 // Implements what the client calls, in memory. Thread-safe.
 class FakeServer final : public amend::v1::EditService::Service,
                          public amend::v1::GenerationService::Service,
@@ -93,9 +94,11 @@ class FakeServer final : public amend::v1::EditService::Service,
 
   std::vector<amend::v1::EditBatchStatus> Take(const std::string& session, int64_t offset,
                                                amend::v1::Promotion promotion,
+                                               amend::v1::FailurePolicy failure,
                                                const amend::v1::EditBatch& batch);
-  void Solve(amend::v1::Promotion promotion, const amend::v1::EditBatch& batch,
-             amend::v1::EditBatchStatus* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Solve(amend::v1::Promotion promotion, amend::v1::FailurePolicy failure,
+             const amend::v1::EditBatch& batch, amend::v1::EditBatchStatus* status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t NextOffset(const std::string& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::Status Resolve(const amend::v1::RevisionSelector& at, int64_t* revision) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

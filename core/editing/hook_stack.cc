@@ -454,6 +454,8 @@ StackedFactors HookStack::LayerFactorsOf(LayerIndex layer) const {
 
 int64_t HookStack::edit_count() const { return state_->edit_count; }
 
+EditId HookStack::EditAt(int64_t place) const { return state_->EditOfRow(place); }
+
 std::vector<LayerNorm> HookStack::UpdateNorms(const CausalLm& model) const {
   std::vector<LayerNorm> norms;
   for (const auto& [layer, stacked] : state_->layers) {

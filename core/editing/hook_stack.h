@@ -75,6 +75,8 @@ class HookStack : public DownProjectionHook {
 
   // Edits of the whole line.
   int64_t edit_count() const;
+  // The one at `place` in the line, in [0, edit_count()).
+  EditId EditAt(int64_t place) const;
   // Per edited layer, in ascending order; empty without edits. Once computed for a stack, that of a
   // stack that extends it costs only what its new edits add.
   std::vector<LayerNorm> UpdateNorms(const CausalLm& model) const;

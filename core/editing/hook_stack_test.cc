@@ -3,12 +3,14 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
 #include <map>
 #include <random>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -63,6 +65,43 @@ TEST_F(HookStackTest, EmptyStackReturnsTheOutputItself) {
   EXPECT_TRUE(Empty()->Apply(LayerIndex(0), input_, output_).is_same(output_));
   EXPECT_EQ(Empty()->edit_count(), 0);
   EXPECT_TRUE(Empty()->UpdateNorms(*model_).empty());
+}
+
+TEST_F(HookStackTest, EditAtNamesTheEditsInTheOrderOfTheLine) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack first,
+                             HookStack::Extend(Empty(), Revision(3), Factors(2, 1)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,
+                             HookStack::Extend(first, Revision(7), Factors(3, 2)));
+  ASSERT_EQ(stack->edit_count(), 5);
+  EXPECT_EQ(stack->EditAt(0), (EditId{Revision(3), 0}));
+  EXPECT_EQ(stack->EditAt(1), (EditId{Revision(3), 1}));
+  EXPECT_EQ(stack->EditAt(2), (EditId{Revision(7), 0}));
+  EXPECT_EQ(stack->EditAt(4), (EditId{Revision(7), 2}));
+}
+
+TEST_F(HookStackTest, AStackThatIsThrownAwayLeavesItsParentsBytesAlone) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent,
+                             HookStack::Extend(Empty(), Revision(1), Factors(3, 1)));
+  const auto bytes = [&] {
+    std::string all;
+    for (const int layer : {0, 2}) {
+      const StackedFactors factors = parent->LayerFactorsOf(LayerIndex(layer));
+      for (const at::Tensor& part : {factors.u, factors.v, factors.threshold}) {
+        all.append(static_cast<const char*>(part.contiguous().const_data_ptr()), part.nbytes());
+      }
+    }
+    return all;
+  };
+  const std::string before = bytes();
+  const at::Tensor output = parent->Apply(LayerIndex(0), input_, output_);
+  // The first goes behind the parent in its memory, the second finds the place taken, the third
+  // does not fit.
+  for (const int edits : {2, 2, 100}) {
+    ASSERT_THAT(HookStack::Extend(parent, Revision(2), Factors(edits, 2)), IsOk());
+  }
+  EXPECT_TRUE(bytes() == before);
+  EXPECT_TRUE(at::equal(parent->Apply(LayerIndex(0), input_, output_), output));
+  EXPECT_EQ(parent->edit_count(), 3);
 }
 
 TEST_F(HookStackTest, LayerWithoutEditsReturnsTheOutputItself) {

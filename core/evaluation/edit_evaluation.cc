@@ -41,39 +41,58 @@ class Mean {
 
 }  // namespace
 
-absl::StatusOr<std::vector<EditScores>> EvaluateEdits(
-    const CausalLm& model, const Tokenizer& tokenizer, const DownProjectionHook& before,
-    const DownProjectionHook& after, absl::Span<const Edit> edits, ForwardRows rows) {
-  // Per edit: its prompt, its paraphrases; and, in a list of their own, its probes.
-  std::vector<ScoreItem> targets, probes;
+EditItems MakeEditItems(const Tokenizer& tokenizer, absl::Span<const Edit> edits) {
+  EditItems items;
   for (const Edit& edit : edits) {
-    targets.push_back(MakeItem(tokenizer, edit.prompt, edit.target_new));
+    items.targets.push_back(MakeItem(tokenizer, edit.prompt, edit.target_new));
     for (const std::string& paraphrase : edit.paraphrases) {
-      targets.push_back(MakeItem(tokenizer, paraphrase, edit.target_new));
+      items.targets.push_back(MakeItem(tokenizer, paraphrase, edit.target_new));
     }
-    for (const Probe& probe : edit.probes)
-      probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
+    for (const Probe& probe : edit.probes) {
+      items.probes.push_back(MakeItem(tokenizer, probe.prompt, probe.answer));
+    }
   }
-  AMEND_ASSIGN_OR_RETURN(const auto target_scores, ScoreContinuations(model, after, targets, rows));
-  AMEND_ASSIGN_OR_RETURN(const auto probes_before, ScoreContinuations(model, before, probes, rows));
-  AMEND_ASSIGN_OR_RETURN(const auto probes_after, ScoreContinuations(model, after, probes, rows));
+  return items;
+}
 
+std::vector<EditScores> ReadEditScores(absl::Span<const Edit> edits, const EditItems& items,
+                                       absl::Span<const ScoredContinuation> targets_after,
+                                       absl::Span<const ScoredContinuation> probes_before,
+                                       absl::Span<const ScoredContinuation> probes_after) {
   std::vector<EditScores> scores;
   size_t target = 0;
   size_t probe = 0;
+  const auto target_agreement = [&] {
+    const double agreement =
+        Agreement(targets_after[target].argmax, items.targets[target].continuation);
+    ++target;
+    return agreement;
+  };
   for (const Edit& edit : edits) {
     Mean reliability, generality, locality;
-    reliability.Add(Agreement(target_scores[target].argmax, targets[target].continuation));
-    ++target;
-    for (size_t i = 0; i < edit.paraphrases.size(); ++i, ++target) {
-      generality.Add(Agreement(target_scores[target].argmax, targets[target].continuation));
-    }
+    reliability.Add(target_agreement());
+    for (size_t i = 0; i < edit.paraphrases.size(); ++i) generality.Add(target_agreement());
     for (size_t i = 0; i < edit.probes.size(); ++i, ++probe) {
       locality.Add(Agreement(probes_before[probe].argmax, probes_after[probe].argmax));
     }
     scores.push_back({reliability.value(), generality.value(), locality.value()});
   }
   return scores;
+}
+
+absl::StatusOr<std::vector<EditScores>> EvaluateEdits(
+    const CausalLm& model, const Tokenizer& tokenizer, const DownProjectionHook& before,
+    const DownProjectionHook& after, absl::Span<const Edit> edits, ForwardRows rows) {
+  const EditItems items = MakeEditItems(tokenizer, edits);
+  std::vector<ScoreItem> items_after = items.targets;
+  items_after.insert(items_after.end(), items.probes.begin(), items.probes.end());
+  AMEND_ASSIGN_OR_RETURN(const auto scored_after,
+                         ScoreContinuations(model, after, items_after, rows));
+  AMEND_ASSIGN_OR_RETURN(const auto scored_before,
+                         ScoreContinuations(model, before, items.probes, rows));
+  const auto all_after = absl::MakeConstSpan(scored_after);
+  return ReadEditScores(edits, items, all_after.first(items.targets.size()), scored_before,
+                        all_after.subspan(items.targets.size()));
 }
 
 EditScores MeanScores(absl::Span<const EditScores> scores) {

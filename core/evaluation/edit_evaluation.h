@@ -25,6 +25,22 @@ absl::StatusOr<std::vector<EditScores>> EvaluateEdits(const CausalLm& model,
                                                       absl::Span<const Edit> edits,
                                                       ForwardRows rows = ForwardRows::kPacked);
 
+// The rows that the scores of edits are read from.
+struct EditItems {
+  // Per edit its prompt, then its paraphrases, each with the new target. For `after`.
+  std::vector<ScoreItem> targets;
+  // Per edit its probes, each with its answer. For `before` and `after`.
+  std::vector<ScoreItem> probes;
+};
+
+// EvaluateEdits in two halves, for a caller that scores other rows in the same pass.
+EditItems MakeEditItems(const Tokenizer& tokenizer, absl::Span<const Edit> edits);
+// The results have one element per item.
+std::vector<EditScores> ReadEditScores(absl::Span<const Edit> edits, const EditItems& items,
+                                       absl::Span<const ScoredContinuation> targets_after,
+                                       absl::Span<const ScoredContinuation> probes_before,
+                                       absl::Span<const ScoredContinuation> probes_after);
+
 // Means over the edits that have the score.
 EditScores MeanScores(absl::Span<const EditScores> scores);
 

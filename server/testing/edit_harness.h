@@ -77,6 +77,12 @@ inline std::vector<EditViolation> CheckFakeEdits(absl::Span<const Edit> edits) {
   return violations;
 }
 
+inline GateThresholds ReliabilityOf(double reliability) {
+  GateThresholds thresholds;
+  thresholds.reliability = reliability;
+  return thresholds;
+}
+
 // The edit path over an in-memory store and a fake engine.
 struct EditHarness {
   EditHarness() : EditHarness(EditIntake::Options()) {}
@@ -111,7 +117,8 @@ struct EditHarness {
     submission.key = {session, offset};
     submission.edits = std::move(edits);
     submission.promotion = promotion;
-    submission.thresholds.reliability = 0.9;
+    submission.failure = failure;
+    submission.thresholds = thresholds;
     submission.record_malformed = record_malformed;
     submission.listener = recorder->listener();
     const absl::Status submitted = intake->Submit(std::move(submission));
@@ -124,6 +131,10 @@ struct EditHarness {
     return Submit(session, offset, {MakeEdit(target)}, promotion)->Last();
   }
   Revision Live() const { return (*serving->Resolve(kLiveLabel))->revision; }
+
+  // Of what is submitted.
+  FailurePolicy failure = FailurePolicy::kAllOrNothing;
+  GateThresholds thresholds = ReliabilityOf(0.9);
 
   InMemoryRevisionStore store;
   FakeEditEngine engine;

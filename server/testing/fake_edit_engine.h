@@ -16,8 +16,9 @@ namespace amend {
 
 // An engine without a model: hooks are null and factors have one column. What becomes of a batch is
 // written in the target_new of its edits: "diverge" cannot be solved, "bad" has reliability 0.1,
-// "nan" a loss that is not finite; everything else is perfect. Edits with the same subject share
-// their key. Owned by the coordinator thread; the accessors are thread-safe.
+// "nan" a loss that is not finite, "break" breaks every earlier edit; everything else is perfect.
+// Edits with the same subject share their key. Owned by the coordinator thread; the accessors are
+// thread-safe.
 class FakeEditEngine : public EditEngine {
  public:
   static constexpr int kSteps = 3;
@@ -27,6 +28,9 @@ class FakeEditEngine : public EditEngine {
   std::function<void(int step)> on_step;
   // Called when the gate begins. Likewise.
   std::function<void()> on_gate;
+
+  // Where set, in the place of what the targets say. Likewise.
+  std::function<double(const Edit& edit)> reliability_of;
 
   // The line's head at the beginning of each solve so far.
   std::vector<Revision> solved_on() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -107,22 +111,40 @@ class FakeEditEngine : public EditEngine {
     return std::shared_ptr<const HookStack>();
   }
 
-  absl::StatusOr<GateResult> Gate(const std::shared_ptr<const HookStack>& /*before*/,
-                                  const std::shared_ptr<const HookStack>& /*after*/,
-                                  absl::Span<const Edit> edits,
-                                  absl::Span<const TargetReport> targets,
-                                  const GateThresholds& thresholds) override {
-    if (on_gate) on_gate();
-    std::vector<EditScores> scores;
-    double sum = 0;
-    for (const Edit& edit : edits) {
-      scores.emplace_back();
-      scores.back().reliability = edit.target_new == "bad" ? 0.1 : 1.0;
-      sum += *scores.back().reliability;
+  // The first ones of the line.
+  std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& /*hooks*/, int count,
+                                  uint64_t /*seed*/) override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<EditId> sample;
+    for (const Revision revision : line_) {
+      for (size_t i = 0; i < edits_[revision].size(); ++i) {
+        if (static_cast<int>(sample.size()) == count) return sample;
+        sample.push_back(EditId{revision, static_cast<int32_t>(i)});
+      }
     }
-    EditScores means;
-    means.reliability = sum / static_cast<double>(edits.size());
-    return JudgeScores(means, scores, targets, thresholds, /*enforced=*/true);
+    return sample;
+  }
+
+  absl::StatusOr<GateResult> Gate(const GateRequest& request) override {
+    if (on_gate) on_gate();
+    GateMeasurements measured;
+    double sum = 0;
+    bool breaks = false;
+    for (const Edit& edit : request.edits) {
+      measured.edits.emplace_back();
+      const bool bad = edit.target_new == "bad";
+      measured.edits.back().reliability = reliability_of ? reliability_of(edit) : (bad ? 0.1 : 1.0);
+      sum += *measured.edits.back().reliability;
+      breaks = breaks || edit.target_new == "break";
+    }
+    if (!request.edits.empty()) {
+      measured.means.reliability = sum / static_cast<double>(request.edits.size());
+    }
+    for (const RetainedEdit& earlier : request.retained) {
+      ++measured.retained_edits;
+      if (breaks) measured.broken_edits.push_back(earlier.id);
+    }
+    return JudgeMeasurements(measured, request.targets, request.thresholds, /*enforced=*/true);
   }
 
   std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& /*hooks*/) override {

@@ -25,12 +25,29 @@ EditScores RandomRecords::Scores() {
   return scores;
 }
 
+GateThresholds RandomRecords::Thresholds() {
+  GateThresholds thresholds;
+  for (double* threshold : {&thresholds.reliability, &thresholds.generality, &thresholds.locality,
+                            &thresholds.background, &thresholds.retention}) {
+    *threshold = Fraction();
+  }
+  if (Coin()) thresholds.max_perplexity_change = Fraction();
+  return thresholds;
+}
+
 GateVerdict RandomRecords::Gate() {
   GateVerdict gate;
   gate.enforced = Coin();
   gate.passed = Coin();
   gate.scores = Scores();
-  gate.thresholds = {Fraction(), Fraction(), Fraction()};
+  if (Coin()) gate.background = Fraction();
+  if (Coin()) gate.perplexity_change = Fraction();
+  if (Coin()) gate.retention = Fraction();
+  gate.retained_edits = static_cast<int32_t>(Below(40));
+  for (int64_t i = Below(3); i > 0; --i) {
+    gate.broken_edits.push_back({Revision(Below(1000)), static_cast<int32_t>(Below(50))});
+  }
+  gate.thresholds = Thresholds();
   for (int64_t i = Below(3); i > 0; --i) gate.failures.push_back(Text());
   return gate;
 }
@@ -60,7 +77,9 @@ LedgerEntry RandomRecords::Ledger(const BatchKey& key, BatchState state) {
     verdict.violation_field = Text();
     verdict.violation_description = Text();
     verdict.scores = Scores();
+    verdict.generality_source = static_cast<GeneralitySource>(Below(3));
     verdict.passed = Coin();
+    verdict.dropped = Coin();
     verdict.target = {Fraction(), static_cast<int32_t>(Below(50))};
     for (int64_t j = Below(3); j > 0; --j) {
       verdict.overlaps.push_back(
@@ -69,7 +88,8 @@ LedgerEntry RandomRecords::Ledger(const BatchKey& key, BatchState state) {
     entry.verdicts.push_back(std::move(verdict));
   }
   entry.promotion = Coin() ? PromotionPolicy::kWhenValidated : PromotionPolicy::kStageOnly;
-  entry.thresholds = {Fraction(), Fraction(), Fraction()};
+  entry.failure = Coin() ? FailurePolicy::kAllOrNothing : FailurePolicy::kDropFailing;
+  entry.thresholds = Thresholds();
   if (Coin()) entry.gate = Gate();
   entry.error_code = static_cast<absl::StatusCode>(Below(17));
   entry.error_message = Text();

@@ -21,6 +21,7 @@ class RandomRecords {
   std::string Text(int max_size = 12);
   StoreIdentity Identity();
   EditScores Scores();
+  GateThresholds Thresholds();
   GateVerdict Gate();
   // Some of the few sessions whose names are hard to keep apart.
   std::string Session();

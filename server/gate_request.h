@@ -1,0 +1,37 @@
+#ifndef AMEND_SERVER_GATE_REQUEST_H_
+#define AMEND_SERVER_GATE_REQUEST_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "core/base/types.h"
+#include "core/editing/edit.h"
+#include "core/editing/hook_stack.h"
+#include "storage/records.h"
+
+namespace amend {
+
+// An edit of the line that is tested again: whether it still holds.
+struct RetainedEdit {
+  EditId id;
+  Edit edit;
+};
+
+// What the gate is asked. The spans live until it has answered.
+struct GateRequest {
+  // The parent, and the candidate.
+  std::shared_ptr<const HookStack> before;
+  std::shared_ptr<const HookStack> after;
+  // The new edits, and for each how its target value was found. May be empty, as for a candidate
+  // that brings none.
+  absl::Span<const Edit> edits;
+  absl::Span<const TargetReport> targets;
+  // Of the parent's line.
+  std::vector<RetainedEdit> retained;
+  GateThresholds thresholds;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_GATE_REQUEST_H_
