@@ -1,5 +1,8 @@
 #include "server/errors.h"
 
+#include <algorithm>
+#include <cstddef>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/any.pb.h"
@@ -12,6 +15,10 @@ constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
 constexpr char kPreconditionUrl[] = "type.googleapis.com/google.rpc.PreconditionFailure";
 constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
+
+// gRPC takes trailers of 8 KiB in all, in base64 and with the message a second time.
+constexpr size_t kMaxTrailerBytes = 3500;
+constexpr size_t kMaxMessageBytes = 600;
 
 constexpr absl::Duration kStoreRetryDelay = absl::Seconds(1);
 
@@ -48,6 +55,28 @@ google::rpc::ErrorInfo InfoOf(const absl::Status& status) {
 void Attach(absl::Status& status, absl::string_view url,
             const google::protobuf::MessageLite& message) {
   status.SetPayload(url, absl::Cord(message.SerializeAsString()));
+}
+
+// The first characters of a text that is valid UTF-8, at most so many bytes.
+absl::string_view Beginning(absl::string_view text, size_t bytes) {
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
+  size_t end = std::min(bytes, text.size());
+  while (end > 0 && end < text.size() && continues(text[end])) --end;
+  return text.substr(0, end);
+}
+
+// Makes the status short by leaving out the last field violations.
+void DropViolations(google::rpc::Status& status) {
+  for (google::protobuf::Any& detail : *status.mutable_details()) {
+    google::rpc::BadRequest request;
+    if (!detail.UnpackTo(&request)) continue;
+    auto& violations = *request.mutable_field_violations();
+    while (!violations.empty() && status.ByteSizeLong() > kMaxTrailerBytes) {
+      // By halves: there may be many.
+      violations.DeleteSubrange(violations.size() / 2, violations.size() - violations.size() / 2);
+      detail.PackFrom(request);
+    }
+  }
 }
 
 }  // namespace
@@ -131,10 +160,16 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  const google::rpc::Status rpc = ToRpcStatus(status);
-  return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(),
-                      rpc.SerializeAsString());
+  return status.ok() ? grpc::Status::OK : ToGrpcStatus(ToRpcStatus(status));
+}
+
+grpc::Status ToGrpcStatus(google::rpc::Status status) {
+  if (status.message().size() > kMaxMessageBytes) {
+    status.set_message(absl::StrCat(Beginning(status.message(), kMaxMessageBytes), "..."));
+  }
+  if (status.ByteSizeLong() > kMaxTrailerBytes) DropViolations(status);
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message(),
+                      status.SerializeAsString());
 }
 
 }  // namespace amend

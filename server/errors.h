@@ -41,7 +41,10 @@ absl::Status FromStore(const absl::Status& status);
 // The one place where a Status becomes what goes over the wire. A status without a reason gets its
 // code's name as the reason.
 google::rpc::Status ToRpcStatus(const absl::Status& status);
+// The end of a call. It travels in trailers, which are short: a message that is too long is cut,
+// and of the field violations the first ones are kept.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+grpc::Status ToGrpcStatus(google::rpc::Status status);
 
 }  // namespace amend
 

@@ -1,5 +1,10 @@
 #include "server/errors.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
@@ -94,6 +99,24 @@ TEST(ErrorsTest, OtherErrorsOfTheStoreStayAsTheyAre) {
 TEST(ErrorsTest, OkStaysOkWithoutDetails) {
   EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
   EXPECT_EQ(ToRpcStatus(absl::OkStatus()).details_size(), 0);
+}
+
+TEST(ErrorsTest, TheEndOfACallFitsIntoTrailers) {
+  std::string message = "x";
+  for (int i = 0; i < 10000; ++i) message += "\xe2\x82\xac";
+  std::vector<std::pair<std::string, std::string>> violations;
+  for (int i = 0; i < 1000; ++i) violations.emplace_back(absl::StrCat("f", i), "is bad");
+  const grpc::Status status = ToGrpcStatus(WithReason(
+      WithFieldViolations(absl::InvalidArgumentError(message), violations), "EDIT_INVALID"));
+  EXPECT_LT(status.error_message().size(), 700u);
+  EXPECT_THAT(status.error_message(), testing::EndsWith("\xe2\x82\xac..."));
+  EXPECT_LT(status.error_details().size(), 4000u);
+  google::rpc::Status rpc;
+  ASSERT_TRUE(rpc.ParseFromString(status.error_details()));
+  EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(rpc).reason(), "EDIT_INVALID");
+  const auto bad = DetailOf<google::rpc::BadRequest>(rpc);
+  EXPECT_GT(bad.field_violations_size(), 10);
+  EXPECT_EQ(bad.field_violations(0).field(), "f0");
 }
 
 TEST(ErrorsTest, BytesThatAreNotUtf8AreWrittenAsEscapes) {

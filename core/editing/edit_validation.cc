@@ -24,6 +24,20 @@ std::string TextProblem(absl::string_view text) {
   return "";
 }
 
+// Of a text that a description quotes: descriptions go into trailers, which are short.
+constexpr size_t kMaxQuoted = 80;
+
+// The text in quotes, cut where a character ends. The text is valid UTF-8.
+std::string Quoted(absl::string_view text) {
+  if (text.size() <= kMaxQuoted) return absl::StrCat("\"", text, "\"");
+  size_t end = 0;
+  for (size_t next = 0; next <= kMaxQuoted;) {
+    end = next;
+    next += FirstUtf8(text.substr(next)).length;
+  }
+  return absl::StrCat("\"", text.substr(0, end), "...\"");
+}
+
 // Collects what is wrong with one edit.
 class EditChecker {
  public:
@@ -36,6 +50,12 @@ class EditChecker {
         violations_(violations) {}
 
   void Check(const Edit& edit) {
+    CheckCount("paraphrases", edit.paraphrases.size());
+    CheckCount("locality_probes", edit.probes.size());
+    if (edit.client_edit_id.size() > kMaxClientEditIdBytes) {
+      Add("client_edit_id", absl::StrCat("has ", edit.client_edit_id.size(), " bytes, at most ",
+                                         kMaxClientEditIdBytes));
+    }
     bool readable = CheckText("prompt", edit.prompt);
     readable = CheckText("subject", edit.subject) && readable;
     readable = CheckText("target_new", edit.target_new) && readable;
@@ -62,6 +82,11 @@ class EditChecker {
     violations_->push_back(EditViolation{index_, std::move(field), std::move(description)});
   }
 
+  void CheckCount(const std::string& field, size_t count) {
+    if (count <= kMaxGateTexts) return;
+    Add(field, absl::StrCat("are ", count, ", at most ", kMaxGateTexts));
+  }
+
   bool CheckText(const std::string& field, absl::string_view text) {
     if (text.empty()) {
       Add(field, "is empty");
@@ -76,9 +101,9 @@ class EditChecker {
     const int occurrences = CountOccurrences(edit.prompt, edit.subject);
     if (occurrences == 1) return;
     Add("subject",
-        absl::StrCat("\"", edit.subject, "\" is ",
+        absl::StrCat(Quoted(edit.subject), " is ",
                      occurrences == 0 ? "not" : absl::StrCat(occurrences, " times"),
-                     " in the prompt \"", edit.prompt, "\"; it must be there exactly once"));
+                     " in the prompt ", Quoted(edit.prompt), "; it must be there exactly once"));
   }
 
   void CheckLengths(const Edit& edit) {
@@ -124,7 +149,7 @@ std::vector<EditViolation> ValidateEdits(const Tokenizer& tokenizer, const EditS
     if (!fresh && !edits[i].subject.empty()) {
       violations.push_back(EditViolation{
           index, "subject",
-          absl::StrCat("\"", edits[i].subject, "\" is the subject of edit ", first->second,
+          absl::StrCat(Quoted(edits[i].subject), " is the subject of edit ", first->second,
                        " of this batch too; send it in another batch")});
     }
   }

@@ -107,6 +107,47 @@ TEST_F(EditValidationTest, SubjectThatIsThereTwice) {
   EXPECT_THAT(Violations(), ElementsAre(Violation(0, "subject", HasSubstr("2 times"))));
 }
 
+TEST_F(EditValidationTest, BracesAndLineBreaksArePartOfAPrompt) {
+  edit_.prompt = "{} {0}\nThe capital of Jordan\r\n\tis {";
+  EXPECT_THAT(Violations(), IsEmpty());
+}
+
+TEST_F(EditValidationTest, ANulInThePromptIsNamedWithItsPlace) {
+  edit_.prompt = std::string("The\0capital of Jordan is", 24);
+  EXPECT_THAT(Violations(), ElementsAre(Violation(0, "prompt", HasSubstr("a NUL at byte 3"))));
+}
+
+TEST_F(EditValidationTest, ATargetOfFiveHundredTokensNamesBothLengths) {
+  edit_.target_new = Long(500);
+  edit_.paraphrases.clear();
+  EXPECT_THAT(Violations(),
+              ElementsAre(Violation(0, "prompt",
+                                    AllOf(HasSubstr("with context template and target is 5"),
+                                          HasSubstr("the context is 64")))));
+}
+
+TEST_F(EditValidationTest, ALongTextIsQuotedByItsBeginning) {
+  edit_.prompt = "\xc3\xa4" + std::string(100000, 'x');
+  const std::vector<EditViolation> violations = Violations();
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_THAT(violations[0].description, HasSubstr("\"\xc3\xa4xxx"));
+  EXPECT_LT(violations[0].description.size(), 200u);
+  // Cut between two characters, not within one.
+  edit_.prompt.clear();
+  for (int i = 0; i < 100; ++i) edit_.prompt += "\xe2\x82\xac";
+  EXPECT_THAT(Violations(), ElementsAre(Violation(0, "subject", HasSubstr("\xe2\x82\xac...\""))));
+}
+
+TEST_F(EditValidationTest, TooManyTextsForTheGateAreTold) {
+  edit_.paraphrases.assign(kMaxGateTexts + 1, "In Jordan");
+  edit_.probes.assign(kMaxGateTexts + 1, edit_.probes[0]);
+  edit_.client_edit_id = std::string(kMaxClientEditIdBytes + 1, 'x');
+  EXPECT_THAT(Violations(),
+              ElementsAre(Violation(0, "paraphrases", HasSubstr("are 101, at most 100")),
+                          Violation(0, "locality_probes", HasSubstr("are 101, at most 100")),
+                          Violation(0, "client_edit_id", HasSubstr("has 257 bytes, at most 256"))));
+}
+
 TEST_F(EditValidationTest, PromptBeyondTheContextNamesBothLengths) {
   edit_.prompt = "Jordan " + Long(kContext);
   const size_t rows =
