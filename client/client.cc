@@ -69,6 +69,11 @@ class GrpcClient : public Client {
     return response->batch();
   }
 
+  absl::StatusOr<v1::EditBatchStatus> CancelEditBatch(
+      const v1::CancelEditBatchRequest& request) override {
+    return Call(&edits_, &v1::EditService::Stub::CancelEditBatch, request);
+  }
+
   absl::StatusOr<v1::ListEditBatchesResponse> ListEditBatches(
       const v1::ListEditBatchesRequest& request) override {
     return Call(&edits_, &v1::EditService::Stub::ListEditBatches, request);

@@ -45,6 +45,8 @@ class Client {
   // Waits until the batch has reached the stage that the request names.
   virtual absl::StatusOr<amend::v1::EditBatchStatus> SubmitEditBatch(
       const amend::v1::SubmitEditBatchRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::EditBatchStatus> CancelEditBatch(
+      const amend::v1::CancelEditBatchRequest& request) = 0;
   virtual absl::StatusOr<amend::v1::ListEditBatchesResponse> ListEditBatches(
       const amend::v1::ListEditBatchesRequest& request) = 0;
 

@@ -26,6 +26,8 @@ struct Coordinator::Work {
   Candidate made;
   // Of its hooks.
   std::vector<LayerNorm> norms;
+  // Set where a client ended the batch.
+  std::optional<CancelCommand> cancel;
 
   bool promotes() const { return entry.promotion == PromotionPolicy::kWhenValidated; }
   int edit_count() const { return static_cast<int>(entry.edits.size()); }
@@ -36,9 +38,17 @@ struct Coordinator::Work {
 namespace {
 
 constexpr char kCoordinatorActor[] = "coordinator";
+constexpr char kCancelledByClient[] = "CANCELLED_BY_CLIENT";
 
 absl::Status Draining() {
   return WithReason(absl::UnavailableError("the server is shutting down"), "DRAINING");
+}
+
+absl::Status TooMany(int waiting, int most) {
+  return WithRetryDelay(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                       waiting, " verbs wait, at most ", most, " may")),
+                                   "QUEUE_FULL"),
+                        absl::Seconds(1));
 }
 
 // The reason that clients see for a batch that could not be solved.
@@ -48,6 +58,23 @@ std::string FailureReason(const absl::Status& status) {
   if (absl::IsInvalidArgument(status)) return "EDIT_INVALID";
   if (absl::IsDataLoss(status)) return "DIGEST_MISMATCH";
   return "SOLVE_FAILED";
+}
+
+// A batch that came to its end without a revision.
+LedgerEntry Failed(LedgerEntry entry, const absl::Status& status, absl::Time now) {
+  entry.state = BatchState::kFailed;
+  entry.error_code = status.code();
+  entry.error_message = std::string(status.message());
+  entry.error_reason = FailureReason(status);
+  entry.finish_time_us = absl::ToUnixMicros(now);
+  return entry;
+}
+
+AuditRecord AuditOfCancel(const CancelCommand& command, int64_t now_us) {
+  std::string what =
+      absl::StrCat("session \"", command.key.session, "\" offset ", command.key.offset);
+  if (!command.reason.empty()) absl::StrAppend(&what, ": ", command.reason);
+  return AuditRecord{command.actor, "cancel", "", kBaseRevision, kBaseRevision, what, now_us};
 }
 
 }  // namespace
@@ -101,6 +128,9 @@ void Coordinator::Stop() {
   }
   if (thread_.joinable()) thread_.join();
   for (const Command& command : left) command.refuse(Draining());
+  for (const BatchCancels::Cancel& cancel : cancels_.TakeOthers(std::nullopt)) {
+    cancel.done(Draining());
+  }
   changes_->Close(Draining());
 }
 
@@ -110,6 +140,20 @@ void Coordinator::Enqueue(LedgerEntry entry) {
     batches_.push_back(std::make_shared<const LedgerEntry>(std::move(entry)));
   }
   ReportQueue();
+}
+
+void Coordinator::Cancel(CancelCommand command, CancelCallback done) {
+  absl::Status refused;
+  {
+    // Whoever waits for work is woken by this lock, not by that of the cancels.
+    absl::MutexLock lock(&mutex_);
+    if (!stopping_ && cancels_.size() < options_.max_commands) {
+      cancels_.Add({std::move(command), std::move(done)});
+      return;
+    }
+    refused = stopping_ ? Draining() : TooMany(cancels_.size(), options_.max_commands);
+  }
+  done(std::move(refused));
 }
 
 int Coordinator::depth() const {
@@ -199,11 +243,7 @@ void Coordinator::QueueCommand(Turn turn, Command command) {
     if (stopping_) {
       refused = Draining();
     } else if (static_cast<int>(queue.size()) >= options_.max_commands) {
-      refused = WithRetryDelay(
-          WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                         queue.size(), " verbs wait, at most ", options_.max_commands, " may")),
-                     "QUEUE_FULL"),
-          absl::Seconds(1));
+      refused = TooMany(static_cast<int>(queue.size()), options_.max_commands);
     } else {
       queue.push_back(std::move(command));
       return;
@@ -225,6 +265,32 @@ void Coordinator::RunCommands() {
   }
 }
 
+void Coordinator::RunCancels() {
+  std::optional<BatchKey> at_work;
+  {
+    absl::MutexLock lock(&mutex_);
+    at_work = at_work_;
+  }
+  for (const BatchCancels::Cancel& cancel : cancels_.TakeOthers(at_work)) {
+    cancel.done(CancelWaiting(cancel.command));
+  }
+}
+
+absl::StatusOr<LedgerEntry> Coordinator::CancelWaiting(const CancelCommand& command) {
+  absl::StatusOr<LedgerEntry> entry = store_->GetLedger(command.key);
+  if (!entry.ok()) return FromStore(entry.status());
+  if (IsTerminal(entry->state)) return BatchConcluded(*entry);
+  StoreStep step;
+  step.ledger = Failed(*std::move(entry), CancelledByClient(command), options_.clock());
+  step.audit = AuditOfCancel(command, step.ledger->finish_time_us);
+  const absl::Status committed = store_->Commit(step);
+  if (!committed.ok()) return FromStore(committed);
+  observer_->BatchFinished(BatchOutcome::kCancelled, static_cast<int>(step.ledger->edits.size()));
+  Finish(command.key);
+  hub_->Publish(StatusOf(*step.ledger));
+  return *step.ledger;
+}
+
 bool Coordinator::stopping() const {
   absl::MutexLock lock(&mutex_);
   return stopping_;
@@ -240,6 +306,8 @@ bool Coordinator::WaitForStore() {
           mutex_.AwaitWithDeadline(absl::Condition(this, &Coordinator::HasCommand), deadline);
       if (stopping_) return false;
     }
+    // They are told that nothing can be written.
+    RunCancels();
     if (!command_waits) return true;
     RunCommands();
   }
@@ -250,12 +318,22 @@ void Coordinator::SetReadOnly(bool read_only) {
   read_only_ = read_only;
 }
 
-void Coordinator::FinishFront() {
+void Coordinator::Finish(const BatchKey& key) {
   {
     absl::MutexLock lock(&mutex_);
-    batches_.pop_front();
+    const auto found = std::find_if(batches_.begin(), batches_.end(),
+                                    [&](const auto& entry) { return entry->key == key; });
+    if (found != batches_.end()) batches_.erase(found);
+    if (at_work_ == key) at_work_.reset();
   }
   ReportQueue();
+}
+
+void Coordinator::AnswerCancels(const BatchKey& key, const absl::StatusOr<LedgerEntry>& outcome) {
+  for (const BatchCancels::Cancel& cancel : cancels_.Take(key)) {
+    const bool other = outcome.ok() && outcome->error_reason != kCancelledByClient;
+    cancel.done(other ? BatchConcluded(*outcome) : outcome);
+  }
 }
 
 void Coordinator::ReportQueue() {
@@ -284,9 +362,13 @@ void Coordinator::Run() {
         job = std::move(jobs_.front());
         jobs_.pop_front();
       }
-      if (commands_.empty() && !batches_.empty()) entry = batches_.front();
+      if (commands_.empty() && cancels_.size() == 0 && !batches_.empty()) {
+        entry = batches_.front();
+        at_work_ = entry->key;
+      }
     }
     RunCommands();
+    RunCancels();
     if (job) job->run();
     if (entry != nullptr && !Process(*entry)) return;
   }
@@ -325,18 +407,23 @@ bool Coordinator::Process(const LedgerEntry& entry) {
 }
 
 Coordinator::Attempt Coordinator::TryBatch(const LedgerEntry& entry, bool last_try) {
-  Work work{entry, last_try, {}, {}, {}, 0, nullptr, {}, {}};
+  Work work{entry, last_try, {}, {}, {}, 0, nullptr, {}, {}, {}};
   for (const auto step : {&Coordinator::FindParent, &Coordinator::Solve}) {
     const absl::Status status = (this->*step)(work);
     if (!status.ok()) return AfterError(work, status);
   }
   if (!last_try) RunCommands();
+  if (cancels_.Find(entry.key).has_value()) return AfterError(work, absl::CancelledError());
   if (ParentChangedUnder(work)) return Attempt::kParentChanged;
   return Conclude(work);
 }
 
 Coordinator::Attempt Coordinator::AfterError(Work& work, const absl::Status& status) {
   if (stopping()) return Attempt::kStopped;
+  if (const auto command = cancels_.Find(work.entry.key)) {
+    work.cancel = *command;
+    return Fail(work, CancelledByClient(*command));
+  }
   if (absl::IsCancelled(status) && ParentChangedUnder(work)) return Attempt::kParentChanged;
   if (IsStoreTrouble(status)) return Attempt::kStoreTrouble;
   return Fail(work, status);
@@ -362,7 +449,8 @@ absl::Status Coordinator::FindParent(Work& work) {
 absl::Status Coordinator::Solve(Work& work) {
   const auto stop = [&] {
     if (!work.last_try) RunCommands();
-    return stopping() || ParentChangedUnder(work);
+    RunCancels();
+    return stopping() || cancels_.Find(work.entry.key).has_value() || ParentChangedUnder(work);
   };
   AMEND_ASSIGN_OR_RETURN(work.made,
                          solver_.Solve(work.entry, work.candidate, work.before->hooks, stop));
@@ -454,26 +542,29 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
   observer_->StageDone(EditStage::kPublish, options_.clock() - start);
   observer_->BatchFinished(outcome, work.made_count());
   observer_->EditsDropped(work.edit_count() - work.made_count());
-  FinishFront();
+  Finish(work.entry.key);
   hub_->Publish(StatusOf(finished));
+  AnswerCancels(work.entry.key, finished);
 }
 
 Coordinator::Attempt Coordinator::Fail(const Work& work, const absl::Status& status) {
   StoreStep step;
-  step.ledger = work.entry;
-  step.ledger->state = BatchState::kFailed;
-  step.ledger->error_code = status.code();
-  step.ledger->error_message = std::string(status.message());
-  step.ledger->error_reason = FailureReason(status);
-  step.ledger->finish_time_us = absl::ToUnixMicros(options_.clock());
+  step.ledger = Failed(work.entry, status, options_.clock());
+  if (work.cancel) step.audit = AuditOfCancel(*work.cancel, step.ledger->finish_time_us);
   const absl::Status committed = Commit(step);
   if (absl::IsCancelled(committed)) return Attempt::kStopped;
-  observer_->BatchFinished(BatchOutcome::kFailed, work.edit_count());
-  FinishFront();
+  observer_->BatchFinished(work.cancel ? BatchOutcome::kCancelled : BatchOutcome::kFailed,
+                           work.edit_count());
+  Finish(work.entry.key);
   // A verdict that the store refuses is not kept: the batch stays durable and is solved at the next
   // start.
   hub_->Publish(committed.ok() ? StatusOf(*step.ledger)
                                : NotTaken(work.entry.key, work.edit_count(), FromStore(committed)));
+  if (committed.ok()) {
+    AnswerCancels(work.entry.key, *step.ledger);
+  } else {
+    AnswerCancels(work.entry.key, FromStore(committed));
+  }
   return Attempt::kFinished;
 }
 

@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "amend/v1/edit.pb.h"
+#include "server/batch_cancels.h"
 #include "server/candidate_solver.h"
 #include "server/durable_batch_queue.h"
 #include "server/edit_engine.h"
@@ -45,8 +46,10 @@ namespace amend {
 //  again on the right revision; after `max_solves` attempts verbs wait for it instead.
 //  4. A store that cannot write stops edits, not the process: the commit is tried again until it
 //  works, and verbs get UNAVAILABLE.
-//  5. Stop leaves a batch that is being solved DURABLE: the next start solves it.
-//  6. What takes long (a validation) runs between batches, and the retention policy's sweep too.
+//  5. A batch that is cancelled becomes kFailed: at once where it waits, else between two steps,
+//  also in the last attempt.
+//  6. Stop leaves a batch that is being solved DURABLE: the next start solves it.
+//  7. What takes long (a validation) runs between batches, and the retention policy's sweep too.
 class Coordinator : public DurableBatchQueue {
  public:
   struct Options {
@@ -85,6 +88,7 @@ class Coordinator : public DurableBatchQueue {
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Enqueue(LedgerEntry entry) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void Cancel(CancelCommand command, CancelCallback done) override ABSL_LOCKS_EXCLUDED(mutex_);
   int depth() const override ABSL_LOCKS_EXCLUDED(mutex_);
   // The lowest offset of the session that is queued or being solved.
   std::optional<int64_t> FirstPendingOffset(absl::string_view session) const
@@ -118,7 +122,8 @@ class Coordinator : public DurableBatchQueue {
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || !commands_.empty() || !jobs_.empty() || !batches_.empty();
+    return stopping_ || !commands_.empty() || !jobs_.empty() || !batches_.empty() ||
+           cancels_.size() > 0;
   }
   bool HasCommand() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !commands_.empty();
@@ -129,11 +134,17 @@ class Coordinator : public DurableBatchQueue {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void QueueCommand(Turn turn, Command command) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunCommands() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of every batch but the one at work.
+  void RunCancels() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<LedgerEntry> CancelWaiting(const CancelCommand& command)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   bool stopping() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs verbs meanwhile. False when it is time to stop.
   bool WaitForStore() ABSL_LOCKS_EXCLUDED(mutex_);
   void SetReadOnly(bool read_only) ABSL_LOCKS_EXCLUDED(mutex_);
-  void FinishFront() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Finish(const BatchKey& key) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Tells those who wanted to cancel the batch what became of it.
+  void AnswerCancels(const BatchKey& key, const absl::StatusOr<LedgerEntry>& outcome);
   void ReportQueue() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What the retention policy asks for, once it is time.
@@ -176,6 +187,9 @@ class Coordinator : public DurableBatchQueue {
   std::deque<std::shared_ptr<const LedgerEntry>> batches_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_only_ ABSL_GUARDED_BY(mutex_) = false;
+  BatchCancels cancels_;
+  // The batch that Process is about.
+  std::optional<BatchKey> at_work_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

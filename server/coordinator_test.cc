@@ -337,6 +337,74 @@ TEST_F(CoordinatorTest, OfTwoPromotionsWithTheSameEtagExactlyOneWins) {
   EXPECT_EQ(h_.Live(), Revision(1));
 }
 
+TEST_F(CoordinatorTest, ABatchBeingSolvedStopsBetweenTwoStepsWhenItIsCancelled) {
+  absl::Notification asked;
+  int steps = 0;
+  absl::StatusOr<LedgerEntry> cancelled = absl::UnknownError("not called");
+  absl::Notification done;
+  h_.engine.on_step = [&](int) {
+    if (++steps > 1) return;
+    h_.intake->Cancel({{"s", 0}, "wrong source", "test"}, [&](absl::StatusOr<LedgerEntry> entry) {
+      cancelled = std::move(entry);
+      done.Notify();
+    });
+    // A batch that is turned down behind it: by then the cancel is with the coordinator.
+    h_.Submit("t", 7, {MakeEdit("Rome")})->Last();
+  };
+  h_.Start();
+  const v1::EditBatchStatus last = h_.Run("s", 0, "Rome");
+  done.WaitForNotification();
+  EXPECT_EQ(last.stage(), v1::FAILED);
+  EXPECT_EQ(steps, 1);
+  ASSERT_THAT(cancelled, IsOk());
+  EXPECT_EQ(cancelled->error_reason, "CANCELLED_BY_CLIENT");
+  AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry, h_.store.GetLedger({"s", 0}));
+  EXPECT_EQ(entry.state, BatchState::kFailed);
+  EXPECT_EQ(entry.error_code, absl::StatusCode::kCancelled);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(INT64_MAX, 1));
+  EXPECT_EQ(audit[0].verb, "cancel");
+  EXPECT_THAT(audit[0].reason, HasSubstr("wrong source"));
+  // The session goes on.
+  EXPECT_EQ(h_.Run("s", 1, "Paris").stage(), v1::LIVE);
+  EXPECT_EQ(h_.coordinator->depth(), 0);
+}
+
+TEST_F(CoordinatorTest, ABatchThatWaitsIsCancelledWhileAnotherOneIsSolved) {
+  bool first = true;
+  std::shared_ptr<StatusRecorder> waiting;
+  absl::StatusOr<LedgerEntry> cancelled = absl::UnknownError("not called");
+  h_.engine.on_step = [&](int step) {
+    if (!first || step != 0) return;
+    first = false;
+    waiting = h_.Submit("s", 1, {MakeEdit("Paris")});
+    h_.intake->Cancel({{"s", 1}, "", "test"},
+                      [&](absl::StatusOr<LedgerEntry> entry) { cancelled = std::move(entry); });
+    h_.Submit("t", 7, {MakeEdit("Rome")})->Last();
+  };
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "Rome").stage(), v1::LIVE);
+  EXPECT_EQ(waiting->Last().stage(), v1::FAILED);
+  EXPECT_THAT(cancelled, IsOk());
+  EXPECT_THAT(h_.engine.solved_on(), testing::SizeIs(1));
+  EXPECT_EQ(h_.Run("s", 2, "Oslo").revision(), 2);
+}
+
+TEST_F(CoordinatorTest, ACancelThatComesTooLateIsToldWhatBecameOfTheBatch) {
+  absl::StatusOr<LedgerEntry> cancelled;
+  absl::Notification done;
+  h_.engine.on_norms = [&] {
+    h_.coordinator->Cancel({{"s", 0}, "", "test"}, [&](absl::StatusOr<LedgerEntry> entry) {
+      cancelled = std::move(entry);
+      done.Notify();
+    });
+  };
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "Rome").stage(), v1::LIVE);
+  done.WaitForNotification();
+  EXPECT_THAT(cancelled, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(ReasonOf(cancelled.status()), "BATCH_CONCLUDED");
+}
+
 TEST_F(CoordinatorTest, StopLeavesTheBatchDurableAndTheNextStartSolvesIt) {
   absl::Notification solving;
   h_.engine.on_step = [&](int) {

@@ -1,9 +1,11 @@
 #include "server/edit_intake.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/batch_cancels.h"
 #include "server/errors.h"
 #include "server/proto_conversion.h"
 
@@ -40,17 +42,29 @@ void EditIntake::Start() {
 }
 
 void EditIntake::Stop() {
-  std::deque<BatchSubmission> left;
+  std::deque<Arrival> left;
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
     left.swap(queue_in_);
   }
   if (thread_.joinable()) thread_.join();
-  for (const BatchSubmission& submission : left) TurnDown(submission, Draining());
+  for (const Arrival& arrival : left) arrival.turn_down(Draining());
 }
 
 absl::Status EditIntake::Submit(BatchSubmission submission) {
+  const auto shared = std::make_shared<const BatchSubmission>(std::move(submission));
+  return Queue({[this, shared] { Take(*shared); },
+                [shared](const absl::Status& status) { TurnDown(*shared, status); }});
+}
+
+void EditIntake::Cancel(CancelCommand command, CancelCallback done) {
+  const absl::Status queued =
+      Queue({[this, command = std::move(command), done] { TakeCancel(command, done); }, done});
+  if (!queued.ok()) done(queued);
+}
+
+absl::Status EditIntake::Queue(Arrival arrival) {
   absl::MutexLock lock(&mutex_);
   if (stopping_) return Draining();
   if (static_cast<int>(queue_in_.size()) >= options_.max_queued) {
@@ -60,25 +74,25 @@ absl::Status EditIntake::Submit(BatchSubmission submission) {
                                      "QUEUE_FULL"),
                           options_.retry_delay);
   }
-  queue_in_.push_back(std::move(submission));
+  queue_in_.push_back(std::move(arrival));
   return absl::OkStatus();
 }
 
 void EditIntake::Run() {
   while (true) {
-    BatchSubmission submission;
+    Arrival arrival;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(this, &EditIntake::Ready));
       if (stopping_) return;
-      submission = std::move(queue_in_.front());
+      arrival = std::move(queue_in_.front());
       queue_in_.pop_front();
     }
-    Take(std::move(submission));
+    arrival.take();
   }
 }
 
-void EditIntake::Take(BatchSubmission submission) {
+void EditIntake::Take(const BatchSubmission& submission) {
   const BatchKey& key = submission.key;
   const absl::StatusOr<int64_t> next = store_->NextOffset(key.session);
   if (!next.ok()) return TurnDown(submission, FromStore(next.status()));
@@ -94,7 +108,15 @@ void EditIntake::Take(BatchSubmission submission) {
   const std::vector<BatchViolation> violations =
       CheckBatch(submission.edits, options_.max_batch_edits, check_edits_);
   if (!violations.empty()) return TakeMalformed(submission, violations);
-  TakeNew(std::move(submission));
+  TakeNew(submission);
+}
+
+void EditIntake::TakeCancel(CancelCommand command, CancelCallback done) {
+  const absl::StatusOr<LedgerEntry> entry = store_->GetLedger(command.key);
+  if (absl::IsNotFound(entry.status())) return done(BatchNotFound(command.key, entry.status()));
+  if (!entry.ok()) return done(FromStore(entry.status()));
+  if (IsTerminal(entry->state)) return done(BatchConcluded(*entry));
+  queue_out_->Cancel(std::move(command), std::move(done));
 }
 
 void EditIntake::Replay(const BatchSubmission& submission) {
@@ -156,7 +178,7 @@ void EditIntake::TakeMalformed(const BatchSubmission& submission,
   submission.listener.Notify(status);
 }
 
-void EditIntake::TakeNew(BatchSubmission submission) {
+void EditIntake::TakeNew(const BatchSubmission& submission) {
   const int depth = queue_out_->depth();
   if (depth >= options_.max_pending_batches) {
     return TurnDown(submission,

@@ -72,17 +72,29 @@ class EditIntake {
   // Never blocks. RESOURCE_EXHAUSTED (QUEUE_FULL) or UNAVAILABLE (DRAINING): the listener hears
   // nothing then.
   absl::Status Submit(BatchSubmission submission) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Cancels a batch, after everything that was submitted before: see DurableBatchQueue::Cancel.
+  // Also NOT_FOUND (BATCH_NOT_FOUND). Never blocks; `done` is called once, on this thread where it
+  // cannot be queued.
+  void Cancel(CancelCommand command, CancelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  // What waits for the intake thread, and how it hears that it waited in vain.
+  struct Arrival {
+    std::function<void()> take;
+    std::function<void(const absl::Status&)> turn_down;
+  };
+
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Queue(Arrival arrival) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Ready() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !queue_in_.empty();
   }
-  void Take(BatchSubmission submission);
+  void Take(const BatchSubmission& submission);
   void Replay(const BatchSubmission& submission);
   void TakeMalformed(const BatchSubmission& submission,
                      const std::vector<BatchViolation>& violations);
-  void TakeNew(BatchSubmission submission);
+  void TakeNew(const BatchSubmission& submission);
+  void TakeCancel(CancelCommand command, CancelCallback done);
   // Tells the listener that the batch was not taken.
   static void TurnDown(const BatchSubmission& submission, const absl::Status& error);
 
@@ -93,7 +105,7 @@ class EditIntake {
   EditObserver* const observer_;
   const Options options_;
   absl::Mutex mutex_;
-  std::deque<BatchSubmission> queue_in_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Arrival> queue_in_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

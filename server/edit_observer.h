@@ -19,7 +19,7 @@ enum class GateCheck {
   kFinite
 };
 // What became of a batch.
-enum class BatchOutcome { kLive, kValidated, kRejected, kFailed };
+enum class BatchOutcome { kLive, kValidated, kRejected, kFailed, kCancelled };
 enum class PromotionResult { kMoved, kConflict, kRefused, kFailed };
 
 // Hears of numbers on the way of an edit, for metrics. Every method does nothing by default.

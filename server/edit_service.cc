@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/batch_cancels.h"
 #include "server/edit_stream.h"
 #include "server/errors.h"
 #include "server/proto_conversion.h"
@@ -17,17 +18,16 @@
 namespace amend {
 namespace {
 
+// Statuses with many verdicts are long, and a message has at most 4 MiB: a page ends once it has as
+// much as this.
+constexpr size_t kMaxPageBytes = size_t{1} << 20;
+
 // For requests that come without one: 128 random bits.
 std::string NewRequestId() {
   std::random_device source;
   std::string id;
   for (int i = 0; i < 4; ++i) absl::StrAppend(&id, absl::Hex(source(), absl::kZeroPad8));
   return id;
-}
-
-grpc::Status ToGrpc(const google::rpc::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message(),
-                      status.SerializeAsString());
 }
 
 // One SubmitEditBatch call that waits for its batch. Owns itself until gRPC is done with it;
@@ -57,7 +57,8 @@ class SubmitCall final : public grpc::ServerUnaryReactor,
 
   void OnStatus(const v1::EditBatchStatus& status) ABSL_LOCKS_EXCLUDED(mutex_) {
     if (!Reached(status, wait_for_)) return;
-    if (status.stage() == v1::BATCH_STAGE_UNSPECIFIED) return FinishOnce(ToGrpc(status.error()));
+    if (status.stage() == v1::BATCH_STAGE_UNSPECIFIED)
+      return FinishOnce(ToGrpcStatus(status.error()));
     absl::MutexLock lock(&mutex_);
     if (finished_) return;
     finished_ = true;
@@ -92,10 +93,7 @@ absl::Status CheckOnly(const v1::SubmitEditBatchRequest& request, const CheckEdi
 absl::Status ReadBatch(const RevisionStore& store, const BatchKey& key,
                        v1::EditBatchStatus& response) {
   const absl::StatusOr<LedgerEntry> entry = store.GetLedger(key);
-  if (absl::IsNotFound(entry.status())) {
-    return WithReason(entry.status(), "BATCH_NOT_FOUND",
-                      {{"session", key.session}, {"offset", absl::StrCat(key.offset)}});
-  }
+  if (absl::IsNotFound(entry.status())) return BatchNotFound(key, entry.status());
   if (!entry.ok()) return FromStore(entry.status());
   response = StatusOf(*entry);
   return absl::OkStatus();
@@ -109,12 +107,14 @@ absl::Status ListBatches(const RevisionStore& store, const v1::ListEditBatchesRe
   const absl::StatusOr<std::vector<LedgerEntry>> entries =
       store.ListLedger(request.session(), first, limit + 1);
   if (!entries.ok()) return FromStore(entries.status());
+  size_t bytes = 0;
   for (const LedgerEntry& entry : *entries) {
-    if (response.batches_size() == limit) {
+    if (response.batches_size() == limit || bytes > kMaxPageBytes) {
       response.set_next_page_token(PageToken(entry.key.offset));
       break;
     }
     *response.add_batches() = StatusOf(entry);
+    bytes += response.batches(response.batches_size() - 1).ByteSizeLong();
   }
   return absl::OkStatus();
 }
@@ -171,6 +171,20 @@ grpc::ServerUnaryReactor* EditService::GetEditBatch(grpc::CallbackServerContext*
   return FinishOnExecutor(context, executor_, [this, request, response] {
     return ReadBatch(*store_, {request->session(), request->offset()}, *response);
   });
+}
+
+grpc::ServerUnaryReactor* EditService::CancelEditBatch(grpc::CallbackServerContext* context,
+                                                       const v1::CancelEditBatchRequest* request,
+                                                       v1::EditBatchStatus* response) {
+  const absl::Status valid = ValidateCancelBatch(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  intake_->Cancel({{request->session(), request->offset()}, request->reason(), context->peer()},
+                  [reactor, response](const absl::StatusOr<LedgerEntry>& entry) {
+                    if (entry.ok()) *response = StatusOf(*entry);
+                    reactor->Finish(ToGrpcStatus(entry.status()));
+                  });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* EditService::ListEditBatches(grpc::CallbackServerContext* context,

@@ -34,6 +34,9 @@ class EditService final : public v1::EditService::CallbackService {
   grpc::ServerUnaryReactor* GetEditBatch(grpc::CallbackServerContext* context,
                                          const v1::GetEditBatchRequest* request,
                                          v1::EditBatchStatus* response) override;
+  grpc::ServerUnaryReactor* CancelEditBatch(grpc::CallbackServerContext* context,
+                                            const v1::CancelEditBatchRequest* request,
+                                            v1::EditBatchStatus* response) override;
   grpc::ServerUnaryReactor* ListEditBatches(grpc::CallbackServerContext* context,
                                             const v1::ListEditBatchesRequest* request,
                                             v1::ListEditBatchesResponse* response) override;

@@ -1,5 +1,11 @@
 #include "server/edit_stream.h"
 
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -205,6 +211,119 @@ TEST_F(EditStreamTest, ASessionOfTheUnaryKindIsTurnedDown) {
   const grpc::Status status = client.Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("reserved"));
+}
+
+TEST_F(EditStreamTest, ManySessionsAtOnceEachKeepTheirOrder) {
+  constexpr int kSessions = 12;
+  constexpr int kBatches = 8;
+  s_.Start();
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kSessions; ++i) {
+    clients.emplace_back([this, i] {
+      EditStreamClient client(s_.edits.get(), absl::StrCat("session-", i));
+      for (int64_t offset = 0; offset < kBatches; ++offset) {
+        client.SendBatch(offset, offset % 3 == 2 ? "bad" : "Rome", absl::StrCat("s", i));
+      }
+      client.HalfClose();
+      EXPECT_TRUE(client.Finish().ok());
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  for (int i = 0; i < kSessions; ++i) {
+    int64_t last = 0;
+    for (int64_t offset = 0; offset < kBatches; ++offset) {
+      AMEND_ASSERT_OK_AND_ASSIGN(const LedgerEntry entry,
+                                 s_.store.GetLedger({absl::StrCat("session-", i), offset}));
+      EXPECT_EQ(entry.state, offset % 3 == 2 ? BatchState::kRejected : BatchState::kLive);
+      EXPECT_GT(entry.revision.value(), last);
+      last = entry.revision.value();
+    }
+  }
+  EXPECT_EQ(s_.store.LatestRevision(), Revision(kSessions * kBatches));
+  EXPECT_EQ(s_.coordinator->depth(), 0);
+}
+
+TEST_F(EditStreamTest, TwoStreamsOfOneSessionHearTheSameOutcomeOnce) {
+  HoldSolving();
+  s_.Start();
+  EditStreamClient first(s_.edits.get(), "s");
+  first.SendBatch(0, "Rome");
+  solving_.WaitForNotification();
+  EditStreamClient second(s_.edits.get(), "s");
+  EXPECT_EQ(second.Read().started().next_offset(), 1);
+  second.SendBatch(0, "Rome");
+  // The recorded state first: it is durable.
+  const v1::StreamEditsResponse recorded = second.Read();
+  EXPECT_TRUE(recorded.batch().replayed());
+  EXPECT_EQ(recorded.batch().stage(), v1::DURABLE);
+  release_.Notify();
+  EXPECT_EQ(first.ReadLast(0).revision(), 1);
+  EXPECT_EQ(second.ReadLast(0).revision(), 1);
+  EXPECT_EQ(s_.store.LatestRevision(), Revision(1));
+}
+
+TEST_F(EditStreamTest, AClientThatDoesNotReadGetsEveryAnswerLater) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s");
+  // More than may wait to be written; the last ones are not read before the first are written.
+  constexpr int kFlushes = 300;
+  std::thread sender([&] {
+    for (int i = 0; i < kFlushes; ++i) client.SendFlush();
+    client.HalfClose();
+  });
+  EXPECT_TRUE(client.Read().has_started());
+  for (int i = 0; i < kFlushes; ++i) EXPECT_TRUE(client.Read().has_flushed());
+  sender.join();
+  EXPECT_TRUE(client.Finish().ok());
+}
+
+TEST_F(EditStreamTest, EveryStageIsToldInOrder) {
+  s_.Start();
+  EditStreamClient client(s_.edits.get(), "s", v1::STAGE_ONLY);
+  EXPECT_TRUE(client.Read().has_started());
+  client.SendBatch(0, "Rome");
+  std::vector<v1::BatchStage> stages;
+  while (stages.empty() || stages.back() != v1::VALIDATED) {
+    const v1::EditBatchStatus batch = client.Read().batch();
+    if (stages.empty() || stages.back() != batch.stage()) stages.push_back(batch.stage());
+    ASSERT_LT(stages.size(), 10u);
+  }
+  EXPECT_THAT(stages, testing::IsSupersetOf({v1::ACCEPTED, v1::DURABLE, v1::STAGED}));
+  EXPECT_TRUE(std::is_sorted(stages.begin(), stages.end()));
+}
+
+TEST_F(EditStreamTest, DroppingFailingEditsIsAskedForWithTheStream) {
+  s_.Start();
+  grpc::ClientContext context;
+  const auto stream = s_.edits->StreamEdits(&context);
+  v1::StreamEditsRequest request;
+  request.mutable_start()->set_session("s");
+  request.mutable_start()->set_failure_policy(v1::DROP_FAILING);
+  stream->Write(request);
+  *request.mutable_batch()->mutable_batch()->add_edits() = ToProto(MakeEdit("bad", "a"));
+  *request.mutable_batch()->mutable_batch()->add_edits() = ToProto(MakeEdit("Rome", "b"));
+  stream->Write(request);
+  stream->WritesDone();
+  v1::StreamEditsResponse response, last;
+  while (stream->Read(&response)) last = response;
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(last.batch().stage(), v1::LIVE);
+  ASSERT_EQ(last.batch().edit_results_size(), 2);
+  EXPECT_TRUE(last.batch().edit_results(0).dropped());
+  EXPECT_FALSE(last.batch().edit_results(1).dropped());
+}
+
+TEST_F(EditStreamTest, AMessageOverFourMebibytesEndsTheStreamAndTheSessionGoesOn) {
+  s_.Start();
+  {
+    EditStreamClient client(s_.edits.get(), "s");
+    client.SendBatch(0, "Rome");
+    EXPECT_EQ(client.ReadLast(0).stage(), v1::LIVE);
+    client.SendBatch(1, std::string(5 << 20, 'x'));
+    EXPECT_EQ(client.Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  EditStreamClient again(s_.edits.get(), "s");
+  EXPECT_EQ(again.Read().started().next_offset(), 1);
 }
 
 TEST_F(EditStreamTest, TheServerShutsDownWhileAStreamWaits) {

@@ -101,6 +101,8 @@ const char* Name(BatchOutcome outcome) {
       return "rejected";
     case BatchOutcome::kFailed:
       return "failed";
+    case BatchOutcome::kCancelled:
+      return "cancelled";
   }
   return "unknown";
 }
@@ -290,7 +292,7 @@ struct Metrics::Families {
 Metrics::Metrics() : families_(std::make_unique<Families>()) {
   // Series that are there from the start, at 0, so that rates see the first event.
   for (const auto outcome : {BatchOutcome::kLive, BatchOutcome::kValidated, BatchOutcome::kRejected,
-                             BatchOutcome::kFailed}) {
+                             BatchOutcome::kFailed, BatchOutcome::kCancelled}) {
     families_->batches.Add({{"outcome", Name(outcome)}});
     families_->edits.Add({{"outcome", Name(outcome)}});
   }

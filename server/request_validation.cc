@@ -148,6 +148,12 @@ absl::Status ValidateGetBatch(const v1::GetEditBatchRequest& request) {
   return ValidateOffset(request.offset());
 }
 
+absl::Status ValidateCancelBatch(const v1::CancelEditBatchRequest& request) {
+  AMEND_RETURN_IF_ERROR(ValidateAnySession(request.session()));
+  AMEND_RETURN_IF_ERROR(ValidateOffset(request.offset()));
+  return ValidateReason(request.reason());
+}
+
 absl::Status ValidateListBatches(const v1::ListEditBatchesRequest& request) {
   AMEND_RETURN_IF_ERROR(ValidateAnySession(request.session()));
   AMEND_RETURN_IF_ERROR(PageSize(request.page_size()).status());

@@ -29,6 +29,7 @@ absl::Status ValidateStart(const v1::StreamEditsRequest::Start& start);
 absl::Status ValidateSubmit(const v1::SubmitEditBatchRequest& request);
 absl::Status ValidateOffset(int64_t offset);
 absl::Status ValidateGetBatch(const v1::GetEditBatchRequest& request);
+absl::Status ValidateCancelBatch(const v1::CancelEditBatchRequest& request);
 absl::Status ValidateListBatches(const v1::ListEditBatchesRequest& request);
 absl::Status ValidateGetRevision(const v1::GetRevisionRequest& request);
 absl::Status ValidatePromote(const v1::PromoteRequest& request);

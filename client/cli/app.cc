@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "client/cli/cancel_command.h"
 #include "client/cli/command.h"
 #include "client/cli/covariance_command.h"
 #include "client/cli/edit_command.h"
@@ -22,13 +23,15 @@ namespace amend::client {
 namespace {
 
 constexpr char kFooter[] =
-    "Exit codes: 0 done; 1 a batch was rejected or failed; 2 wrong flags or file;\n"
+    "Exit codes: 0 done; 1 a batch was rejected or failed, or edits were dropped;\n"
+    "2 wrong flags or file;\n"
     "3 the server cannot be reached; 4 the server returned an error.";
 
 struct Options {
   std::string server = "127.0.0.1:50051";
   bool json = false;
   EditOptions edit;
+  CancelOptions cancel;
   GenerateOptions generate;
   RevisionOptions revisions;
   LabelOptions label;
@@ -51,6 +54,7 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
         {command, [run, o = &its_options](const CommandContext& c) { return run(c, *o); }});
   };
   add(AddEditCommand(app, &options->edit), RunEdit, options->edit);
+  add(AddCancelCommand(app, &options->cancel), RunCancel, options->cancel);
   add(AddGenerateCommand(app, &options->generate), RunGenerate, options->generate);
   add(AddRevisionsCommand(app, &options->revisions), RunRevisions, options->revisions);
   add(AddPromoteCommand(app, &options->revisions), RunPromote, options->revisions);

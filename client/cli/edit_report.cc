@@ -59,26 +59,6 @@ void SetScore(const char* name, bool has, double value, OrderedJson* object) {
   if (has) (*object)[name] = value;
 }
 
-// What was measured of the batch as a whole: "background 1.00, perplexity +0.1 %, 31 of 32 earlier
-// edits hold"; empty where nothing was.
-std::string BatchScores(const v1::GateReport& report) {
-  std::vector<std::string> texts;
-  if (report.has_background()) {
-    texts.push_back(absl::StrFormat("background %.2f", report.background()));
-  }
-  if (report.has_perplexity_change()) {
-    texts.push_back(absl::StrFormat("perplexity %+.1f %%", 100 * report.perplexity_change()));
-  }
-  if (report.has_retention()) {
-    texts.push_back(absl::StrCat(report.retained_edits() - report.broken_edits_size(), " of ",
-                                 report.retained_edits(), " earlier edits hold"));
-  }
-  for (const v1::EditReference& edit : report.broken_edits()) {
-    texts.push_back(absl::StrCat("breaks revision ", edit.revision(), " edit ", edit.edit_index()));
-  }
-  return absl::StrJoin(texts, ", ");
-}
-
 // Batch and report have the same three scores.
 template <typename Scores>
 void SetScores(const Scores& scores, OrderedJson* object) {
@@ -133,6 +113,24 @@ std::string OverlapText(const v1::EditResult& result) {
                                                             overlap.activation()));
   }
   return absl::StrJoin(texts, "; ");
+}
+
+std::string BatchScores(const v1::GateReport& report) {
+  std::vector<std::string> texts;
+  if (report.has_background()) {
+    texts.push_back(absl::StrFormat("background %.2f", report.background()));
+  }
+  if (report.has_perplexity_change()) {
+    texts.push_back(absl::StrFormat("perplexity %+.1f %%", 100 * report.perplexity_change()));
+  }
+  if (report.has_retention()) {
+    texts.push_back(absl::StrCat(report.retained_edits() - report.broken_edits_size(), " of ",
+                                 report.retained_edits(), " earlier edits hold"));
+  }
+  for (const v1::EditReference& edit : report.broken_edits()) {
+    texts.push_back(absl::StrCat("breaks revision ", edit.revision(), " edit ", edit.edit_index()));
+  }
+  return absl::StrJoin(texts, ", ");
 }
 
 std::string StageText(const v1::EditBatchStatus& batch) {

@@ -57,6 +57,10 @@ std::string Verdict(const amend::v1::EditBatchStatus& batch, int index);
 // says of other edits; empty when it says nothing.
 std::string OverlapText(const amend::v1::EditResult& result);
 
+// "background 1.00, perplexity +0.1 %, 31 of 32 earlier edits hold, breaks revision 3 edit 2": what
+// was measured of a batch as a whole; empty where nothing was.
+std::string BatchScores(const amend::v1::GateReport& report);
+
 // "live as revision 4", "solving: target values 3/30".
 std::string StageText(const amend::v1::EditBatchStatus& batch);
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/edit_report.h"
 #include "client/cli/revision_text.h"
 
 namespace amend::client {
@@ -100,6 +101,8 @@ int RunShow(const CommandContext& context, int64_t number) {
     *context.out << absl::StrFormat("layer %-3d update is %.4f of the weight's norm\n",
                                     norm.layer(), norm.update_norm_ratio());
   }
+  const std::string scores = BatchScores(revision->gate_report());
+  if (!scores.empty()) *context.out << "measured  " << scores << "\n";
   for (const std::string& failure : revision->gate_report().failures()) {
     *context.out << "gate      " << failure << "\n";
   }

@@ -65,6 +65,14 @@ void FakeServer::Teach(const std::string& prompt, const std::string& answer) {
   for (auto& model : models_) model.emplace(prompt, answer);
 }
 
+void FakeServer::LeavePending(const std::string& session, int64_t offset) {
+  absl::MutexLock lock(&mutex_);
+  v1::EditBatchStatus& status = ledger_[{session, offset}];
+  status.set_session(session);
+  status.set_offset(offset);
+  status.set_stage(v1::DURABLE);
+}
+
 int64_t FakeServer::live() const {
   absl::MutexLock lock(&mutex_);
   return live_;
@@ -325,6 +333,25 @@ grpc::Status FakeServer::SubmitEditBatch(grpc::ServerContext*,
   response->mutable_batch()->set_edit_count(request->batch().edits_size());
   Solve(request->promotion(), request->failure_policy(), request->batch(),
         response->mutable_batch());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::CancelEditBatch(grpc::ServerContext*,
+                                         const v1::CancelEditBatchRequest* request,
+                                         v1::EditBatchStatus* response) {
+  absl::MutexLock lock(&mutex_);
+  const auto it = ledger_.find({request->session(), request->offset()});
+  if (it == ledger_.end()) {
+    return Error(grpc::StatusCode::NOT_FOUND, "no such batch", "BATCH_NOT_FOUND");
+  }
+  if (it->second.stage() != v1::DURABLE) {
+    return Error(grpc::StatusCode::FAILED_PRECONDITION, "the batch is done", "BATCH_CONCLUDED");
+  }
+  it->second.set_stage(v1::FAILED);
+  *it->second.mutable_error() =
+      MakeError(grpc::StatusCode::CANCELLED,
+                absl::StrCat("cancelled by a client: ", request->reason()), "CANCELLED_BY_CLIENT");
+  *response = it->second;
   return grpc::Status::OK;
 }
 

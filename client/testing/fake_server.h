@@ -49,6 +49,8 @@ class FakeServer final : public amend::v1::EditService::Service,
   const std::string& address() const { return address_; }
   // What the unedited model knows.
   void Teach(const std::string& prompt, const std::string& answer);
+  // A batch that is durable and will never be solved.
+  void LeavePending(const std::string& session, int64_t offset);
   int64_t live() const;
   int64_t solved_batches() const;
   int max_in_flight() const;
@@ -62,6 +64,9 @@ class FakeServer final : public amend::v1::EditService::Service,
   grpc::Status SubmitEditBatch(grpc::ServerContext* context,
                                const amend::v1::SubmitEditBatchRequest* request,
                                amend::v1::SubmitEditBatchResponse* response) override;
+  grpc::Status CancelEditBatch(grpc::ServerContext* context,
+                               const amend::v1::CancelEditBatchRequest* request,
+                               amend::v1::EditBatchStatus* response) override;
   grpc::Status GetEditBatch(grpc::ServerContext* context,
                             const amend::v1::GetEditBatchRequest* request,
                             amend::v1::EditBatchStatus* response) override;

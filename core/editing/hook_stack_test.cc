@@ -77,6 +77,8 @@ TEST_F(HookStackTest, EditAtNamesTheEditsInTheOrderOfTheLine) {
   EXPECT_EQ(stack->EditAt(1), (EditId{Revision(3), 1}));
   EXPECT_EQ(stack->EditAt(2), (EditId{Revision(7), 0}));
   EXPECT_EQ(stack->EditAt(4), (EditId{Revision(7), 2}));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack less, HookStack::Without(stack, {EditId{Revision(3), 1}}));
+  EXPECT_EQ(less->EditAt(1), (EditId{Revision(7), 0}));
 }
 
 TEST_F(HookStackTest, AStackThatIsThrownAwayLeavesItsParentsBytesAlone) {

@@ -29,6 +29,10 @@ class FakeEditEngine : public EditEngine {
   // Called when the gate begins. Likewise.
   std::function<void()> on_gate;
 
+  // Called when the norms are asked for: the gate has spoken, nothing is written. Likewise.
+  std::function<void()> on_norms;
+  // Of each solve. Likewise.
+  int steps = kSteps;
   // Where set, in the place of what the targets say. Likewise.
   std::function<double(const Edit& edit)> reliability_of;
 
@@ -77,9 +81,9 @@ class FakeEditEngine : public EditEngine {
       absl::MutexLock lock(&mutex_);
       solved_on_.push_back(line_.empty() ? kBaseRevision : line_.back());
     }
-    for (int step = 0; step < kSteps; ++step) {
+    for (int step = 0; step < steps; ++step) {
       if (on_step) on_step(step);
-      callbacks.progress(SolvePhase::kTargetValues, step + 1, kSteps);
+      callbacks.progress(SolvePhase::kTargetValues, step + 1, steps);
       if (callbacks.cancelled()) return absl::CancelledError("told to stop");
     }
     BatchSolution solution;
@@ -148,6 +152,7 @@ class FakeEditEngine : public EditEngine {
   }
 
   std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& /*hooks*/) override {
+    if (on_norms) on_norms();
     return {LayerNorm{LayerIndex(0), 0.25}};
   }
 

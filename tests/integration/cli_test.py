@@ -87,6 +87,33 @@ class CliTest(harness.ServerTest):
         self.assertEqual(self.server.live(), 0)
         self.assertEqual(self.server.answer(record["prompt"]), record["ground_truth"])
 
+    def test_an_edit_that_fails_is_dropped_and_the_others_go_live(self):
+        bad = dict(self.records[0])
+        bad["locality_prompt"] = bad["prompt"]
+        bad["locality_ground_truth"] = bad["ground_truth"]
+        file = harness.write_edits(self.path("dropped.jsonl"), [bad, *self.records[1:]])
+        output = self.server.amend("edit", "--file", file, "--min-locality", "0.9", "--drop-failing", expect=1)
+        self.assertIn("dropped: locality", output)
+        self.assertIn("6 edits: 5 live, 0 validated, 0 rejected, 0 failed, 1 dropped", output)
+        self.assertEqual(self.server.answer(bad["prompt"]), bad["ground_truth"])
+        self.assertEqual(self.answers()[1:], [r["target_new"] for r in self.records[1:]])
+        (shown,) = self.server.amend_json("revisions", "show", "1")
+        self.assertEqual([e["prompt"] for e in shown["batch"]], [r["prompt"] for r in self.records[1:]])
+
+    def test_a_file_with_a_subject_twice_goes_through_and_the_later_edit_wins(self):
+        again = dict(self.records[0], target_new=self.records[1]["target_new"])
+        file = harness.write_edits(self.path("twice.jsonl"), [*self.records, again])
+        output = self.server.amend("edit", "--file", file, "--min-generality", "0")
+        self.assertIn("7 edits in 2 batches", output)
+        self.assertIn("7 edits: 7 live", output)
+        self.assertIn("supersedes revision 1 edit 0", output)
+        self.assertEqual(self.server.answer(again["prompt"]), again["target_new"])
+
+    def test_a_batch_that_is_live_cannot_be_cancelled(self):
+        self.server.amend("edit", "--file", self.file, "--session", "s")
+        self.server.amend("cancel", "s", "0", expect=4)
+        self.server.amend("cancel", "s", "7", expect=4)
+
     def test_status_says_where_metrics_are(self):
         self.assertIn(f"http://{self.server.http}/metrics", self.server.amend("status"))
 
