@@ -91,7 +91,9 @@ Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel*
       options_(std::move(options)),
       label_mover_(store, serving, changes, observer, options_.clock),
       keeper_(store, serving, changes, options_.retention, options_.clock),
-      solver_(store, engine, hub, observer, options_.clock) {}
+      solver_(store, engine, hub, observer, options_.clock),
+      withdrawer_(store, engine, serving, changes, observer,
+                  {options_.withdrawal_thresholds, options_.clock}) {}
 
 Coordinator::~Coordinator() { Stop(); }
 
@@ -216,6 +218,13 @@ void Coordinator::Purge(PurgeCommand command, Callback<Purged> done) {
         if (!command.dry_run) ReportPurged(purged);
         return purged;
       },
+      std::move(done));
+}
+
+void Coordinator::Withdraw(WithdrawCommand command, Callback<EditsWithdrawn> done) {
+  Queue<EditsWithdrawn>(
+      Turn::kBetweenBatches,
+      [this, command = std::move(command)] { return withdrawer_.Withdraw(command); },
       std::move(done));
 }
 

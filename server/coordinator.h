@@ -22,6 +22,7 @@
 #include "server/edit_engine.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_observer.h"
+#include "server/edit_withdrawer.h"
 #include "server/label_mover.h"
 #include "server/recovery.h"
 #include "server/retention.h"
@@ -49,7 +50,8 @@ namespace amend {
 //  5. A batch that is cancelled becomes kFailed: at once where it waits, else between two steps,
 //  also in the last attempt.
 //  6. Stop leaves a batch that is being solved DURABLE: the next start solves it.
-//  7. What takes long (a validation) runs between batches, and the retention policy's sweep too.
+//  7. What takes long or makes a revision (a validation, a withdrawal) runs between batches, and
+//  the retention policy's sweep too.
 class Coordinator : public DurableBatchQueue {
  public:
   struct Options {
@@ -61,6 +63,8 @@ class Coordinator : public DurableBatchQueue {
     absl::Duration store_retry_delay = absl::Seconds(1);
     // Verbs that may wait.
     int max_commands = 256;
+    // What the gate asks of a revision that withdraws edits.
+    GateThresholds withdrawal_thresholds;
     RetentionPolicy retention;
     // Between two sweeps; the first is at the start.
     absl::Duration sweep_interval = absl::Minutes(1);
@@ -105,7 +109,8 @@ class Coordinator : public DurableBatchQueue {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void Mark(MarkCommand command, Callback<RevisionRecord> done) ABSL_LOCKS_EXCLUDED(mutex_);
   void Purge(PurgeCommand command, Callback<Purged> done) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits for the batch that is being solved.
+  // These wait for the batch that is being solved.
+  void Withdraw(WithdrawCommand command, Callback<EditsWithdrawn> done) ABSL_LOCKS_EXCLUDED(mutex_);
   void Validate(ValidateCommand command, Callback<Validation> done) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -178,6 +183,7 @@ class Coordinator : public DurableBatchQueue {
   RevisionKeeper keeper_;
   absl::Time next_sweep_ = absl::InfinitePast();
   CandidateSolver solver_;
+  EditWithdrawer withdrawer_;
 
   mutable absl::Mutex mutex_;
   std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);

@@ -50,6 +50,9 @@ class EditEngine {
   // same seed gives the same ones.
   virtual std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& hooks, int count,
                                           uint64_t seed) = 0;
+  // The edits of the line whose hooks are given that fire at one of the keys in `factors`.
+  virtual std::vector<EditId> FiringAt(const std::shared_ptr<const HookStack>& hooks,
+                                       const RevisionFactors& factors) = 0;
   // Measures a candidate and judges it.
   virtual absl::StatusOr<GateResult> Gate(const GateRequest& request) = 0;
   // Per edited layer, for the record of a revision.

@@ -45,6 +45,8 @@ class EditObserver {
   virtual void GateRejected(GateCheck /*check*/) {}
   // A promotion, by request or because a batch was validated.
   virtual void Promoted(PromotionResult /*result*/) {}
+  // Edits were taken back, or the gate turned that down.
+  virtual void EditsWithdrawn(BatchOutcome /*outcome*/, int /*edit_count*/) {}
   // A label moved back on request.
   virtual void RolledBack() {}
   // From receipt of a batch until generation uses it.

@@ -18,6 +18,15 @@ struct RetainedEdit {
   Edit edit;
 };
 
+// An edit that the candidate leaves out: whether it is gone.
+struct WithdrawnEdit {
+  EditId id;
+  Edit edit;
+  // What the revision that brought it was solved on, less what is withdrawn of that too. Null where
+  // it does not serve any more.
+  std::shared_ptr<const HookStack> preceding;
+};
+
 // What the gate is asked. The spans live until it has answered.
 struct GateRequest {
   // The parent, and the candidate.
@@ -29,6 +38,9 @@ struct GateRequest {
   absl::Span<const TargetReport> targets;
   // Of the parent's line.
   std::vector<RetainedEdit> retained;
+  // Of a candidate that withdraws edits; `unedited` is revision 0 then.
+  std::vector<WithdrawnEdit> withdrawn;
+  std::shared_ptr<const HookStack> unedited;
   GateThresholds thresholds;
 };
 

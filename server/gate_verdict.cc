@@ -75,7 +75,28 @@ GateVerdict VerdictOf(const GateMeasurements& measured) {
     verdict.retention = 1 - static_cast<double>(measured.broken_edits.size()) /
                                 static_cast<double>(measured.retained_edits);
   }
+  int reverted = 0;
+  for (const WithdrawnScore& score : measured.withdrawn) reverted += score.reverted ? 1 : 0;
+  if (!measured.withdrawn.empty()) {
+    verdict.reverted =
+        static_cast<double>(reverted) / static_cast<double>(measured.withdrawn.size());
+  }
   return verdict;
+}
+
+// What speaks against a withdrawal. Returns whether all of it is finite.
+bool CheckWithdrawn(const std::vector<WithdrawnScore>& withdrawn,
+                    std::vector<std::string>* failures) {
+  bool finite = true;
+  for (const WithdrawnScore& score : withdrawn) {
+    const std::string name =
+        absl::StrCat("edit ", score.id.index, " of revision ", score.id.revision.value());
+    if (!score.finite) failures->push_back(absl::StrCat("result of ", name, " is not finite"));
+    if (score.given_before && score.given_after && !score.reverted)
+      failures->push_back(absl::StrCat(name, " is withdrawn but its target is still given"));
+    finite = finite && score.finite;
+  }
+  return finite;
 }
 
 }  // namespace
@@ -100,6 +121,7 @@ GateResult JudgeMeasurements(const GateMeasurements& measured,
   checks.AtMost("perplexity change", verdict.perplexity_change, thresholds.max_perplexity_change);
   checks.AtLeast("retention", verdict.retention, thresholds.retention);
   bool finite = checks.all_finite();
+  finite = CheckWithdrawn(measured.withdrawn, &verdict.failures) && finite;
   for (size_t i = 0; i < measured.edits.size(); ++i) {
     EditVerdict edit;
     edit.index = static_cast<int32_t>(i);

@@ -12,6 +12,18 @@
 
 namespace amend {
 
+// What was measured of one edit that the candidate leaves out, at its own prompt.
+struct WithdrawnScore {
+  EditId id;
+  // Whether every token of its target is what the model chooses, before and after.
+  bool given_before = false;
+  bool given_after = false;
+  // Where the target stands the candidate chooses the same tokens as the unedited model, or as what
+  // preceded the edit.
+  bool reverted = false;
+  bool finite = true;
+};
+
 // What was measured of one candidate.
 struct GateMeasurements {
   // Per edit, in order; `sources` says what its generality was measured on.
@@ -24,6 +36,7 @@ struct GateMeasurements {
   std::optional<double> perplexity_change;
   int32_t retained_edits = 0;
   std::vector<EditId> broken_edits;
+  std::vector<WithdrawnScore> withdrawn;
 };
 
 // What the gate found out about one candidate.
@@ -38,7 +51,8 @@ struct GateResult {
 };
 
 // Compares what was measured with `thresholds`: the means and the numbers of the batch as a whole,
-// and for its own verdict the scores of each edit. `targets` has one element per edit. Failures
+// and for its own verdict the scores of each edit. A withdrawn edit that is given as before, though
+// the model without it did not give it, fails too. `targets` has one element per edit. Failures
 // read "reliability 0.62 is below 0.90". What is not finite always turns the candidate down. Pure;
 // thread-safe.
 GateResult JudgeMeasurements(const GateMeasurements& measured,

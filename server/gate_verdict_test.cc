@@ -164,6 +164,33 @@ TEST(JudgeMeasurementsTest, WithoutEarlierEditsThereIsNoRetention) {
   EXPECT_EQ(result.verdict.retention, std::nullopt);
 }
 
+TEST(JudgeMeasurementsTest, RevertedIsTheShareOfWithdrawnEditsThatAnswerAsBefore) {
+  GateMeasurements measured;
+  // Gone; never there, and something else now; given without the edit too.
+  measured.withdrawn = {{EditId{Revision(3), 0}, true, false, true, true},
+                        {EditId{Revision(3), 1}, false, false, false, true},
+                        {EditId{Revision(3), 2}, true, true, true, true}};
+  const GateResult result = JudgeBatch(measured, {});
+  EXPECT_TRUE(result.accepted);
+  EXPECT_DOUBLE_EQ(result.verdict.reverted.value_or(0), 2.0 / 3);
+  EXPECT_EQ(JudgeBatch({}, {}).verdict.reverted, std::nullopt);
+}
+
+TEST(JudgeMeasurementsTest, AWithdrawnEditThatIsStillGivenIsRejectedByName) {
+  GateMeasurements measured;
+  measured.withdrawn = {{EditId{Revision(3), 1}, true, true, false, true}};
+  const GateResult result = JudgeBatch(measured, {});
+  EXPECT_FALSE(result.accepted);
+  EXPECT_THAT(result.verdict.failures,
+              ElementsAre("edit 1 of revision 3 is withdrawn but its target is still given"));
+}
+
+TEST(JudgeMeasurementsTest, AWithdrawalWhoseNumbersAreNotFiniteIsRejectedWithoutEnforcement) {
+  GateMeasurements measured;
+  measured.withdrawn = {{EditId{Revision(3), 1}, true, false, true, false}};
+  EXPECT_FALSE(JudgeBatch(measured, {}, /*enforced=*/false).accepted);
+}
+
 TEST(JudgeMeasurementsTest, EachEditSaysWhatItsGeneralityWasMeasuredOn) {
   GateMeasurements measured = Measured(Scores(1.0, 1.0), {Scores(1.0, 1.0), Scores(1.0, 1.0)});
   measured.sources = {GeneralitySource::kTemplates, GeneralitySource::kParaphrases};

@@ -13,18 +13,6 @@
 namespace amend {
 namespace {
 
-absl::Status CheckEtag(const LabelRecord& label, const std::optional<std::string>& expected) {
-  const std::string actual = EtagOf(label);
-  if (!expected || *expected == actual) return absl::OkStatus();
-  return WithReason(absl::AbortedError(absl::StrCat("label \"", label.name, "\" has etag ", actual,
-                                                    ", not ", *expected, ": it stands at revision ",
-                                                    label.revision.value())),
-                    "LIVE_CHANGED",
-                    {{"expected", *expected},
-                     {"actual", actual},
-                     {"revision", absl::StrCat(label.revision.value())}});
-}
-
 absl::Status UnknownLabel(const absl::Status& status, const std::string& name) {
   return WithReason(status, "LABEL_NOT_FOUND", {{"label", name}});
 }
@@ -67,6 +55,32 @@ absl::Status CheckServable(const RevisionStore& store, const ServingModel& servi
     return UnfitRevision(revision, "NOT_RESIDENT", "is not served: it could not be read at start");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckEtag(const LabelRecord& label, const std::optional<std::string>& expected) {
+  const std::string actual = EtagOf(label);
+  if (!expected || *expected == actual) return absl::OkStatus();
+  return WithReason(absl::AbortedError(absl::StrCat("label \"", label.name, "\" has etag ", actual,
+                                                    ", not ", *expected, ": it stands at revision ",
+                                                    label.revision.value())),
+                    "LIVE_CHANGED",
+                    {{"expected", *expected},
+                     {"actual", actual},
+                     {"revision", absl::StrCat(label.revision.value())}});
+}
+
+void ReportNorms(const RevisionStore& store, Revision from, Revision to, EditObserver* observer) {
+  // A layer that the new revision has no edits at has none of its update either.
+  std::map<LayerIndex, double> ratios;
+  for (const Revision revision : {from, to}) {
+    if (revision == kBaseRevision) continue;
+    const absl::StatusOr<RevisionRecord> record = store.GetRevision(revision);
+    if (!record.ok()) continue;
+    for (const LayerNorm& norm : record->norms) {
+      ratios[norm.layer] = revision == to ? norm.update_norm_ratio : 0;
+    }
+  }
+  for (const auto& [layer, ratio] : ratios) observer->UpdateNormRatio(layer, ratio);
 }
 
 LabelMover::LabelMover(RevisionStore* store, ServingModel* serving, RevisionEventHub* changes,
@@ -169,20 +183,6 @@ absl::StatusOr<LabelMoved> LabelMover::CheckedRollback(const RollbackCommand& co
   return Move(Verb::kRollback, *label, /*is_new=*/false, target, command.reason, command.actor);
 }
 
-void LabelMover::ReportNorms(Revision from, Revision to) const {
-  // A layer that the new revision has no edits at has none of its update either.
-  std::map<LayerIndex, double> ratios;
-  for (const Revision revision : {from, to}) {
-    if (revision == kBaseRevision) continue;
-    const absl::StatusOr<RevisionRecord> record = store_->GetRevision(revision);
-    if (!record.ok()) continue;
-    for (const LayerNorm& norm : record->norms) {
-      ratios[norm.layer] = revision == to ? norm.update_norm_ratio : 0;
-    }
-  }
-  for (const auto& [layer, ratio] : ratios) observer_->UpdateNormRatio(layer, ratio);
-}
-
 absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, bool is_new,
                                             Revision to, const std::string& reason,
                                             const std::string& actor) {
@@ -194,10 +194,12 @@ absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, 
     // The staged batch has come to its end too.
     const absl::StatusOr<RevisionRecord> record = store_->GetRevision(to);
     if (!record.ok()) return FromStore(record.status());
-    absl::StatusOr<LedgerEntry> batch = store_->GetLedger(record->batch);
-    if (batch.ok() && batch->state == BatchState::kValidated) {
-      batch->state = BatchState::kLive;
-      step.ledger = *std::move(batch);
+    if (!record->withdraws()) {
+      absl::StatusOr<LedgerEntry> batch = store_->GetLedger(record->batch);
+      if (batch.ok() && batch->state == BatchState::kValidated) {
+        batch->state = BatchState::kLive;
+        step.ledger = *std::move(batch);
+      }
     }
   }
   const absl::Status committed = store_->Commit(step);
@@ -210,7 +212,7 @@ absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, 
       LabelMovedEvent(*label, is_new ? std::nullopt : std::make_optional(from.revision)));
   if (from.name == kLiveLabel) {
     observer_->LiveRevisionChanged(to);
-    ReportNorms(from.revision, to);
+    ReportNorms(*store_, from.revision, to, observer_);
   }
   return LabelMoved{*label, from.revision, is_new};
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/types.h"
@@ -65,6 +66,11 @@ struct LabelMoved {
 absl::Status CheckServable(const RevisionStore& store, const ServingModel& serving,
                            Revision revision);
 
+// ABORTED (LIVE_CHANGED), with metadata expected and actual, where `expected` is given and stale.
+absl::Status CheckEtag(const LabelRecord& label, const std::optional<std::string>& expected);
+// Tells the norms of what is live now: those of `to`, recorded when it was made.
+void ReportNorms(const RevisionStore& store, Revision from, Revision to, EditObserver* observer);
+
 // Moves labels: checks, one synced commit with an audit record, then the serving model, then those
 // who watch. Not thread-safe; owned by the coordinator thread.
 class LabelMover {
@@ -99,8 +105,6 @@ class LabelMover {
   absl::StatusOr<LabelMoved> MoveTo(Verb verb, const std::string& label, Revision to,
                                     const std::optional<std::string>& etag,
                                     const std::string& reason, const std::string& actor);
-  // Tells the norms of what is live now: those of `to`, recorded when it was made.
-  void ReportNorms(Revision from, Revision to) const;
   absl::StatusOr<LabelMoved> Move(Verb verb, const LabelRecord& from, bool is_new, Revision to,
                                   const std::string& reason, const std::string& actor);
 

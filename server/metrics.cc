@@ -238,6 +238,8 @@ struct Metrics::Families {
       CounterFamily("amend_gate_rejections_total", "Batches that one check turned down.");
   Family<Counter>& promotions =
       CounterFamily("amend_promotions_total", "Promotions, by request or after validation.");
+  Family<Counter>& withdrawn =
+      CounterFamily("amend_edits_withdrawn_total", "Edits that were to be taken back.");
   Family<Counter>& rollbacks = CounterFamily("amend_rollbacks_total", "Labels moved back.");
   Histogram& time_to_live = HistogramFamily("amend_edit_time_to_live_seconds",
                                             "From receipt of a batch until generation uses it.")
@@ -372,6 +374,10 @@ void Metrics::GateRejected(GateCheck check) {
 
 void Metrics::Promoted(PromotionResult result) {
   families_->promotions.Add({{"result", Name(result)}}).Increment();
+}
+
+void Metrics::EditsWithdrawn(BatchOutcome outcome, int edit_count) {
+  families_->withdrawn.Add({{"outcome", Name(outcome)}}).Increment(edit_count);
 }
 
 void Metrics::RolledBack() { families_->rollbacks.Add({{"trigger", "request"}}).Increment(); }

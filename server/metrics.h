@@ -41,6 +41,7 @@ class Metrics : public EditObserver, public ServingObserver {
   void GateScore(GateCheck check, double score) override;
   void GateRejected(GateCheck check) override;
   void Promoted(PromotionResult result) override;
+  void EditsWithdrawn(BatchOutcome outcome, int edit_count) override;
   void RolledBack() override;
   void EditTimeToLive(absl::Duration duration) override;
   void UpdateNormRatio(LayerIndex layer, double ratio) override;

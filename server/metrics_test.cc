@@ -44,6 +44,7 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
   metrics.GateRejected(GateCheck::kRetention);
   metrics.Promoted(PromotionResult::kConflict);
   metrics.RolledBack();
+  metrics.EditsWithdrawn(BatchOutcome::kLive, 2);
   metrics.UpdateNormRatio(LayerIndex(4), 0.5);
   const std::string text = metrics.Text(kNow);
   EXPECT_THAT(text, HasSubstr("amend_edit_stage_duration_seconds_count{stage=\"gate\"} 1\n"));
@@ -53,6 +54,7 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
   EXPECT_THAT(text, HasSubstr("amend_gate_rejections_total{check=\"retention\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_promotions_total{result=\"conflict\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_rollbacks_total{trigger=\"request\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_edits_withdrawn_total{outcome=\"live\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_hook_update_norm_ratio{layer=\"4\"} 0.5\n"));
 }
 

@@ -70,6 +70,11 @@ std::vector<EditId> ModelEditEngine::SampleEdits(const std::shared_ptr<const Hoo
   return sample;
 }
 
+std::vector<EditId> ModelEditEngine::FiringAt(const std::shared_ptr<const HookStack>& hooks,
+                                              const RevisionFactors& factors) {
+  return hooks->FiringAt(factors);
+}
+
 absl::StatusOr<GateResult> ModelEditEngine::Gate(const GateRequest& request) {
   return gate_->Judge(request);
 }

@@ -32,6 +32,8 @@ class ModelEditEngine : public EditEngine {
       const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) override;
   std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& hooks, int count,
                                   uint64_t seed) override;
+  std::vector<EditId> FiringAt(const std::shared_ptr<const HookStack>& hooks,
+                               const RevisionFactors& factors) override;
   absl::StatusOr<GateResult> Gate(const GateRequest& request) override;
   std::vector<LayerNorm> UpdateNorms(const std::shared_ptr<const HookStack>& hooks) override;
 

@@ -168,6 +168,7 @@ v1::GateReport ToProto(const GateVerdict& verdict) {
   if (verdict.perplexity_change) out.set_perplexity_change(*verdict.perplexity_change);
   out.set_retained_edits(verdict.retained_edits);
   if (verdict.retention) out.set_retention(*verdict.retention);
+  if (verdict.reverted) out.set_reverted(*verdict.reverted);
   for (const EditId& edit : verdict.broken_edits) {
     v1::EditReference& added = *out.add_broken_edits();
     added.set_revision(edit.revision.value());
@@ -234,6 +235,11 @@ v1::Revision ToProto(const RevisionRecord& record) {
     v1::LayerNorm& out_norm = *out.add_layer_norms();
     out_norm.set_layer(norm.layer.value());
     out_norm.set_update_norm_ratio(norm.update_norm_ratio);
+  }
+  for (const EditId& edit : record.withdrawn) {
+    v1::EditReference& withdrawn = *out.add_withdrawn();
+    withdrawn.set_revision(edit.revision.value());
+    withdrawn.set_edit_index(edit.index);
   }
   return out;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -19,6 +21,7 @@ constexpr size_t kMaxNameLength = 128;
 constexpr size_t kMaxReasonLength = 1024;
 constexpr int kDefaultPageSize = 50;
 constexpr int kMaxPageSize = 1000;
+constexpr int kMaxWithdrawnEdits = 1000;
 // A message names at most so many violations; the details name all.
 constexpr size_t kViolationsInMessage = 3;
 
@@ -222,6 +225,30 @@ absl::Status ValidateMark(int64_t revision, absl::string_view reason) {
 
 absl::Status ValidatePurge(const v1::PurgeRevisionsRequest& request) {
   return ValidateReason(request.reason());
+}
+
+absl::Status ValidateWithdrawEdits(const v1::WithdrawEditsRequest& request) {
+  if (request.at_case() == v1::WithdrawEditsRequest::kRevision) {
+    AMEND_RETURN_IF_ERROR(ValidateRevisionNumber(request.revision()));
+  }
+  AMEND_RETURN_IF_ERROR(ValidateLabel(request.label()));
+  if (request.reason().empty()) return Invalid("reason", "is empty, but a withdrawal needs one");
+  AMEND_RETURN_IF_ERROR(ValidateReason(request.reason()));
+  AMEND_RETURN_IF_ERROR(
+      ValidatePolicy(request.promotion(), v1::FAILURE_POLICY_UNSPECIFIED, v1::GateThresholds()));
+  if (request.edits().empty() || request.edits_size() > kMaxWithdrawnEdits) {
+    return Invalid("edits", absl::StrCat("names ", request.edits_size(), " edits; 1 to ",
+                                         kMaxWithdrawnEdits, " can be withdrawn at once"));
+  }
+  std::set<std::pair<int64_t, int32_t>> seen;
+  for (int i = 0; i < request.edits_size(); ++i) {
+    const v1::EditReference& edit = request.edits(i);
+    if (seen.emplace(edit.revision(), edit.edit_index()).second) continue;
+    return Invalid(
+        absl::StrCat("edits[", i, "]"),
+        absl::StrCat("names edit ", edit.edit_index(), " of revision ", edit.revision(), " again"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int> PageSize(int32_t requested) {

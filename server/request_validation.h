@@ -41,6 +41,7 @@ absl::Status ValidateDeleteLabel(const v1::DeleteLabelRequest& request);
 // Of PinRevision, UnpinRevision, DeleteRevision and UndeleteRevision.
 absl::Status ValidateMark(int64_t revision, absl::string_view reason);
 absl::Status ValidatePurge(const v1::PurgeRevisionsRequest& request);
+absl::Status ValidateWithdrawEdits(const v1::WithdrawEditsRequest& request);
 
 // 50 for 0, at most 1000.
 absl::StatusOr<int> PageSize(int32_t requested);

@@ -139,6 +139,35 @@ TEST(ValidatePromoteTest, TurnsDownNegativeRevisionsAndOddLabels) {
   EXPECT_THAT(ValidatePromote(request), StatusIs(kInvalid, HasSubstr("label")));
 }
 
+TEST(ValidateWithdrawEditsTest, NeedsAReasonAndEditsEachOnce) {
+  v1::WithdrawEditsRequest request;
+  request.add_edits()->set_revision(3);
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("reason")));
+  request.set_reason("wrong source");
+  EXPECT_THAT(ValidateWithdrawEdits(request), IsOk());
+  request.add_edits()->set_revision(3);
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("edits[1]")));
+  request.mutable_edits(1)->set_edit_index(1);
+  EXPECT_THAT(ValidateWithdrawEdits(request), IsOk());
+  request.clear_edits();
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("names 0 edits")));
+  for (int32_t i = 0; i < 1001; ++i) request.add_edits()->set_edit_index(i);
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("names 1001 edits")));
+}
+
+TEST(ValidateWithdrawEditsTest, RefusesALabelAPolicyAndARevisionThatCannotBe) {
+  v1::WithdrawEditsRequest request;
+  request.add_edits()->set_revision(3);
+  request.set_reason("wrong source");
+  request.set_label("no such name!");
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("label")));
+  request.set_revision(-1);
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("revision")));
+  request.set_revision(3);
+  request.set_promotion(static_cast<v1::Promotion>(7));
+  EXPECT_THAT(ValidateWithdrawEdits(request), StatusIs(kInvalid, HasSubstr("promotion")));
+}
+
 TEST(ValidateRollbackTest, NeedsAReasonAndATarget) {
   v1::RollbackRequest request;
   request.set_revision(0);

@@ -71,6 +71,7 @@ absl::Status ReadRevision(const RevisionStore& store, const v1::GetRevisionReque
   if (!record.ok()) return record.status();
   response = ToProto(*record);
   AddLabels(labels, response);
+  if (record->withdraws()) return absl::OkStatus();
   AMEND_ASSIGN_OR_RETURN(const LedgerEntry entry, store.GetLedger(record->batch));
   for (const Edit& edit : EditsOf(entry)) *response.add_edits() = ToProto(edit);
   for (v1::EditResult& result : ResultsOf(entry.verdicts, entry.edits)) {
@@ -338,6 +339,33 @@ grpc::ServerUnaryReactor* RevisionService::ListAuditRecords(
   return FinishOnExecutor(context, executor_, [this, request, response] {
     return FromStore(ReadAudit(*store_, *request, *response));
   });
+}
+
+grpc::ServerUnaryReactor* RevisionService::WithdrawEdits(grpc::CallbackServerContext* context,
+                                                         const v1::WithdrawEditsRequest* request,
+                                                         v1::WithdrawEditsResponse* response) {
+  const absl::Status valid = ValidateWithdrawEdits(*request);
+  if (!valid.ok()) return FinishNow(context, valid);
+  WithdrawCommand command;
+  if (request->at_case() == v1::WithdrawEditsRequest::kRevision) {
+    command.revision = Revision(request->revision());
+  }
+  command.label = LabelOr(request->label());
+  command.etag = EtagFrom(request->etag());
+  for (const v1::EditReference& edit : request->edits()) {
+    command.edits.push_back({Revision(edit.revision()), edit.edit_index()});
+  }
+  command.promotion = PromotionFromProto(request->promotion());
+  command.validate_only = request->validate_only();
+  command.reason = request->reason();
+  command.actor = context->peer();
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  coordinator_->Withdraw(std::move(command),
+                         Answer<EditsWithdrawn>(reactor, [response](const EditsWithdrawn& made) {
+                           *response->mutable_revision() = ToProto(made.record);
+                           *response->mutable_label() = ToProto(made.label);
+                         }));
+  return reactor;
 }
 
 }  // namespace amend

@@ -70,6 +70,9 @@ class RevisionService final : public v1::RevisionService::CallbackService {
   grpc::ServerUnaryReactor* ListAuditRecords(grpc::CallbackServerContext* context,
                                              const v1::ListAuditRecordsRequest* request,
                                              v1::ListAuditRecordsResponse* response) override;
+  grpc::ServerUnaryReactor* WithdrawEdits(grpc::CallbackServerContext* context,
+                                          const v1::WithdrawEditsRequest* request,
+                                          v1::WithdrawEditsResponse* response) override;
 
  private:
   template <typename Request>

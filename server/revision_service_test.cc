@@ -63,9 +63,86 @@ class RevisionServiceTest : public testing::Test {
     return request;
   }
 
+  grpc::Status Withdraw(const v1::WithdrawEditsRequest& request) {
+    grpc::ClientContext context;
+    return s_.revisions->WithdrawEdits(&context, request, &withdrawn_);
+  }
+  static v1::WithdrawEditsRequest WithdrawRequest(int64_t revision, int32_t index) {
+    v1::WithdrawEditsRequest request;
+    request.add_edits()->set_revision(revision);
+    request.mutable_edits(0)->set_edit_index(index);
+    request.set_reason("because");
+    return request;
+  }
+
   EditServer s_;
+  v1::WithdrawEditsResponse withdrawn_;
   v1::RollbackResponse rolled_back_;
 };
+
+TEST_F(RevisionServiceTest, AWithdrawalIsAnsweredWithTheNewRevisionAndItsVerdict) {
+  s_.Run("s", 0, "Rome");
+  ASSERT_TRUE(Withdraw(WithdrawRequest(1, 0)).ok());
+  const v1::Revision& revision = withdrawn_.revision();
+  EXPECT_EQ(revision.revision(), 2);
+  EXPECT_EQ(revision.parent(), 1);
+  EXPECT_EQ(revision.state(), v1::Revision::VALIDATED);
+  EXPECT_EQ(revision.line_edit_count(), 0);
+  EXPECT_EQ(revision.gate_report().reverted(), 1);
+  ASSERT_EQ(revision.withdrawn_size(), 1);
+  EXPECT_EQ(revision.withdrawn(0).revision(), 1);
+  EXPECT_EQ(withdrawn_.label().revision(), 2);
+  EXPECT_EQ(withdrawn_.label().etag(), "2");
+}
+
+TEST_F(RevisionServiceTest, ARevisionThatWithdrawsIsReadAndListedWithoutABatch) {
+  s_.Run("s", 0, "Rome");
+  ASSERT_TRUE(Withdraw(WithdrawRequest(1, 0)).ok());
+  v1::Revision revision;
+  const grpc::Status status = Get(2, &revision);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(revision.withdrawn_size(), 1);
+  EXPECT_EQ(revision.edits_size(), 0);
+  EXPECT_EQ(revision.session(), "");
+  EXPECT_THAT(revision.labels(), ElementsAre("live"));
+  ASSERT_TRUE(Rollback(RollbackRequest(1)).ok());
+  EXPECT_TRUE(PromoteTo(2).ok());
+  EXPECT_EQ(s_.Live(), Revision(2));
+}
+
+TEST_F(RevisionServiceTest, AWithdrawalThatTheGateTurnsDownIsNoError) {
+  s_.Run("s", 0, "stays");
+  ASSERT_TRUE(Withdraw(WithdrawRequest(1, 0)).ok());
+  EXPECT_EQ(withdrawn_.revision().state(), v1::Revision::REJECTED);
+  EXPECT_THAT(withdrawn_.revision().gate_report().failures(0), HasSubstr("still given"));
+  EXPECT_EQ(withdrawn_.label().revision(), 1);
+}
+
+TEST_F(RevisionServiceTest, AWithdrawalCanBeStagedOrOnlyJudged) {
+  s_.Run("s", 0, "Rome");
+  v1::WithdrawEditsRequest request = WithdrawRequest(1, 0);
+  request.set_validate_only(true);
+  ASSERT_TRUE(Withdraw(request).ok());
+  EXPECT_EQ(withdrawn_.revision().revision(), 0);
+  EXPECT_EQ(withdrawn_.revision().state(), v1::Revision::VALIDATED);
+  request.set_validate_only(false);
+  request.set_promotion(v1::STAGE_ONLY);
+  request.set_revision(1);
+  ASSERT_TRUE(Withdraw(request).ok());
+  EXPECT_EQ(withdrawn_.revision().revision(), 2);
+  EXPECT_EQ(s_.Live(), Revision(1));
+}
+
+TEST_F(RevisionServiceTest, AWithdrawalThatCannotBeSaysWhy) {
+  s_.Run("s", 0, "Rome");
+  EXPECT_EQ(ReasonOfRpc(Withdraw(WithdrawRequest(1, 1))), "EDIT_NOT_FOUND");
+  EXPECT_EQ(ReasonOfRpc(Withdraw(WithdrawRequest(7, 0))), "EDIT_NOT_FOUND");
+  v1::WithdrawEditsRequest request = WithdrawRequest(1, 0);
+  request.set_etag("7");
+  EXPECT_EQ(ReasonOfRpc(Withdraw(request)), "LIVE_CHANGED");
+  request.clear_reason();
+  EXPECT_EQ(ReasonOfRpc(Withdraw(request)), "INVALID_REQUEST");
+}
 
 TEST_F(RevisionServiceTest, GetRevisionShowsEditsVerdictsAndLabels) {
   s_.Run("s", 0, "Rome");
@@ -219,7 +296,8 @@ TEST_F(RevisionServiceTest, AVerbIsAnsweredWhenTheServerStopsBeforeItsTurn) {
   EXPECT_EQ(ReasonOfRpc(status), "DRAINING");
 }
 
-// ---- Labels, revisions that go, the audit trail -------------------------------------------------
+// ---- Labels, revisions that go, the audit trail
+// -------------------------------------------------
 
 TEST_F(RevisionServiceTest, ALabelIsMadeMovedListedAndDeleted) {
   s_.Run("s", 0, "Rome");

@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "core/evaluation/background.h"
 #include "core/evaluation/edit_evaluation.h"
+#include "server/withdrawn_score.h"
 
 namespace amend {
 namespace {
@@ -123,6 +124,7 @@ absl::StatusOr<GateResult> ValidationGate::Judge(const GateRequest& request) {
   measured.means = MeanScores(measured.edits);
   CountRetained(request.retained, retained, before.Part(retained_before),
                 after.Part(retained_after), &measured);
+  AMEND_ASSIGN_OR_RETURN(measured.withdrawn, ScoreWithdrawn(*model_, *tokenizer_, request));
   if (!background_.empty()) {
     const auto of_before =
         known == nullptr ? before.Part(background_before) : absl::MakeConstSpan(known->scored);

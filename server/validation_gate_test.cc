@@ -164,6 +164,21 @@ TEST_F(ValidationGateTest, WithoutBackgroundTextsNothingIsSaidOfThem) {
   EXPECT_EQ(result.verdict.perplexity_change, std::nullopt);
 }
 
+TEST_F(ValidationGateTest, AWithdrawnEditThatIsStillGivenIsRejected) {
+  const std::unique_ptr<ValidationGate> gate = MakeGate({});
+  GateRequest request = Request(absl::Span<const Edit>());
+  request.targets = {};
+  request.unedited = Changed();
+  request.withdrawn = {{EditId{Revision(3), 1}, EditTo("Nigeria"), nullptr}};
+  AMEND_ASSERT_OK_AND_ASSIGN(const GateResult stays, gate->Judge(request));
+  EXPECT_FALSE(stays.accepted);
+  EXPECT_EQ(stays.verdict.reverted, 0);
+  request.after = request.unedited;
+  AMEND_ASSERT_OK_AND_ASSIGN(const GateResult gone, gate->Judge(request));
+  EXPECT_TRUE(gone.accepted);
+  EXPECT_EQ(gone.verdict.reverted, 1);
+}
+
 TEST_F(ValidationGateTest, AnEarlierEditThatHoldsNoMoreIsNamed) {
   const std::unique_ptr<ValidationGate> gate = MakeGate({});
   GateRequest request = Request(absl::Span<const Edit>());

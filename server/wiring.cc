@@ -290,6 +290,7 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   serving = std::make_unique<ServingModel>(model, settings.beta);
   engine = std::make_unique<ModelEditEngine>(model, std::move(editor), BuildGate());
   Coordinator::Options coordinator_options;
+  coordinator_options.withdrawal_thresholds = profile.gate_thresholds;
   coordinator_options.on_thread_start = [threads = ComputeThreads()] {
     SetComputeThreads(threads);
   };

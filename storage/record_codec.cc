@@ -98,6 +98,7 @@ void ToProto(const GateVerdict& gate, pb::GateVerdict* out) {
   if (gate.perplexity_change) out->set_perplexity_change(*gate.perplexity_change);
   out->set_retained_edits(gate.retained_edits);
   if (gate.retention) out->set_retention(*gate.retention);
+  if (gate.reverted) out->set_reverted(*gate.reverted);
   for (const EditId& edit : gate.broken_edits) {
     pb::EditReference* added = out->add_broken_edits();
     added->set_revision(edit.revision.value());
@@ -116,6 +117,7 @@ GateVerdict FromProto(const pb::GateVerdict& in) {
   if (in.has_perplexity_change()) gate.perplexity_change = in.perplexity_change();
   gate.retained_edits = in.retained_edits();
   if (in.has_retention()) gate.retention = in.retention();
+  if (in.has_reverted()) gate.reverted = in.reverted();
   for (const pb::EditReference& edit : in.broken_edits()) {
     gate.broken_edits.push_back({Revision(edit.revision()), edit.edit_index()});
   }

@@ -39,7 +39,8 @@ bool operator==(const GateThresholds& a, const GateThresholds& b) {
 bool operator==(const GateVerdict& a, const GateVerdict& b) {
   const auto fields = [](const GateVerdict& x) {
     return std::tie(x.enforced, x.passed, x.scores, x.background, x.perplexity_change,
-                    x.retained_edits, x.retention, x.broken_edits, x.thresholds, x.failures);
+                    x.retained_edits, x.retention, x.broken_edits, x.reverted, x.thresholds,
+                    x.failures);
   };
   return fields(a) == fields(b);
 }

@@ -93,6 +93,9 @@ struct GateVerdict {
   int32_t retained_edits = 0;
   std::optional<double> retention;
   std::vector<EditId> broken_edits;
+  // Of a revision that withdraws edits: share of their prompts where the model answers as before
+  // the edit, or as the unedited one.
+  std::optional<double> reverted;
   GateThresholds thresholds;
   std::vector<std::string> failures;
 };

@@ -447,6 +447,16 @@ std::vector<KeyMatch> HookStack::MatchKeys(LayerIndex layer, const at::Tensor& k
   return matches;
 }
 
+std::vector<EditId> HookStack::FiringAt(const RevisionFactors& factors) const {
+  std::set<EditId> firing;
+  for (const LayerFactors& layer : factors.layers) {
+    const at::Tensor keys = ToTensor(layer.keys).to(state_->device);
+    for (const KeyMatch& match : MatchKeys(layer.layer, keys, state_->beta))
+      firing.insert(match.edit);
+  }
+  return {firing.begin(), firing.end()};
+}
+
 StackedFactors HookStack::LayerFactorsOf(LayerIndex layer) const {
   const auto it = state_->layers.find(layer);
   return it == state_->layers.end() ? StackedFactors() : it->second.factors;

@@ -73,6 +73,9 @@ class HookStack : public DownProjectionHook {
   // with a relative activation of `at_least` or more. By row, then in order of the line.
   std::vector<KeyMatch> MatchKeys(LayerIndex layer, const at::Tensor& keys, double at_least) const;
 
+  // The edits that fire at one of the keys in `factors`, at its layer; each once, ascending.
+  std::vector<EditId> FiringAt(const RevisionFactors& factors) const;
+
   // Edits of the whole line.
   int64_t edit_count() const;
   // The one at `place` in the line, in [0, edit_count()).

@@ -476,6 +476,24 @@ TEST_F(WithoutTest, WhatIsNotThereIsNamed) {
   }
 }
 
+TEST_F(HookStackTest, TheEditsThatFireAtKeysAreNamedOnce) {
+  std::vector<RevisionFactors> batches = {Factors(3, 1), Factors(4, 2)};
+  AMEND_ASSERT_OK_AND_ASSIGN(Stack stack, HookStack::Extend(Empty(), Revision(7), batches[0]));
+  AMEND_ASSERT_OK_AND_ASSIGN(stack, HookStack::Extend(stack, Revision(9), batches[1]));
+  // Tokens in the place of keys.
+  RevisionFactors asked;
+  std::set<EditId> expected;
+  for (const int layer : {0, 2}) {
+    asked.layers.push_back({LayerIndex(layer), {}, {}, ToMatrix(input_.narrow(0, 0, 3)), {}});
+    std::vector<HookFiring> firings;
+    stack->ApplyTraced(LayerIndex(layer), input_.narrow(0, 0, 3), output_.narrow(0, 0, 3),
+                       &firings);
+    for (const HookFiring& firing : firings) expected.insert(firing.edit);
+  }
+  EXPECT_FALSE(expected.empty());
+  EXPECT_THAT(stack->FiringAt(asked), testing::ElementsAreArray(expected));
+}
+
 // A token's decision depends on that token alone.
 TEST_F(HookStackTest, TokensOneByOneEqualAllTokensAtOnce) {
   AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,

@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -26,6 +28,12 @@ class FakeEditEngine : public EditEngine {
   // Called before each step of each solve, on the coordinator thread. Set before the coordinator
   // starts.
   std::function<void(int step)> on_step;
+  // What SampleEdits gives, where set; else the first edits of the line. Likewise.
+  std::optional<std::vector<EditId>> sampled;
+  // Edits that fire at a key, which is told by its first number. Likewise.
+  std::multimap<float, EditId> firing_at;
+  // Edits that do not hold in a candidate that withdraws any. Likewise.
+  std::set<EditId> breaks_without;
   // Called when the gate begins. Likewise.
   std::function<void()> on_gate;
 
@@ -51,6 +59,11 @@ class FakeEditEngine : public EditEngine {
   int64_t line_keys() const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     return line_keys_;
+  }
+  // Its spans are dead.
+  GateRequest last_request() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return last_request_;
   }
   // The edits of each call of Without so far.
   std::vector<std::vector<EditId>> left_out() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -118,6 +131,7 @@ class FakeEditEngine : public EditEngine {
   // The first ones of the line.
   std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& /*hooks*/, int count,
                                   uint64_t /*seed*/) override {
+    if (sampled.has_value()) return *sampled;
     absl::MutexLock lock(&mutex_);
     std::vector<EditId> sample;
     for (const Revision revision : line_) {
@@ -129,7 +143,24 @@ class FakeEditEngine : public EditEngine {
     return sample;
   }
 
+  std::vector<EditId> FiringAt(const std::shared_ptr<const HookStack>& /*hooks*/,
+                               const RevisionFactors& factors) override {
+    std::vector<EditId> firing;
+    for (const LayerFactors& layer : factors.layers) {
+      for (int64_t row = 0; row < layer.keys.rows; ++row) {
+        const float key = layer.keys.values[static_cast<size_t>(row * layer.keys.cols)];
+        const auto [first, last] = firing_at.equal_range(key);
+        for (auto it = first; it != last; ++it) firing.push_back(it->second);
+      }
+    }
+    return firing;
+  }
+
   absl::StatusOr<GateResult> Gate(const GateRequest& request) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      last_request_ = request;
+    }
     if (on_gate) on_gate();
     GateMeasurements measured;
     double sum = 0;
@@ -146,7 +177,12 @@ class FakeEditEngine : public EditEngine {
     }
     for (const RetainedEdit& earlier : request.retained) {
       ++measured.retained_edits;
-      if (breaks) measured.broken_edits.push_back(earlier.id);
+      if (breaks || (!request.withdrawn.empty() && breaks_without.count(earlier.id) > 0))
+        measured.broken_edits.push_back(earlier.id);
+    }
+    for (const WithdrawnEdit& edit : request.withdrawn) {
+      const bool stays = edit.edit.target_new == "stays";
+      measured.withdrawn.push_back({edit.id, true, stays, !stays, true});
     }
     return JudgeMeasurements(measured, request.targets, request.thresholds, /*enforced=*/true);
   }
@@ -184,6 +220,7 @@ class FakeEditEngine : public EditEngine {
   std::vector<Revision> line_ ABSL_GUARDED_BY(mutex_);
   int64_t line_keys_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::vector<EditId>> left_out_ ABSL_GUARDED_BY(mutex_);
+  GateRequest last_request_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace amend

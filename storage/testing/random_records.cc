@@ -43,6 +43,7 @@ GateVerdict RandomRecords::Gate() {
   if (Coin()) gate.background = Fraction();
   if (Coin()) gate.perplexity_change = Fraction();
   if (Coin()) gate.retention = Fraction();
+  if (Coin()) gate.reverted = Fraction();
   gate.retained_edits = static_cast<int32_t>(Below(40));
   for (int64_t i = Below(3); i > 0; --i) {
     gate.broken_edits.push_back({Revision(Below(1000)), static_cast<int32_t>(Below(50))});
