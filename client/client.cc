@@ -179,6 +179,11 @@ class GrpcClient : public Client {
     return FromGrpcStatus(stream->Finish());
   }
 
+  absl::StatusOr<v1::WithdrawEditsResponse> WithdrawEdits(
+      const v1::WithdrawEditsRequest& request) override {
+    return Call(&revisions_, &v1::RevisionService::Stub::WithdrawEdits, request);
+  }
+
   absl::StatusOr<v1::ServerInfo> GetServerInfo() override {
     return Call(&admin_, &v1::AdminService::Stub::GetServerInfo, v1::GetServerInfoRequest());
   }

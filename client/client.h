@@ -67,6 +67,8 @@ class Client {
       const amend::v1::PromoteRequest& request) = 0;
   virtual absl::StatusOr<amend::v1::RollbackResponse> Rollback(
       const amend::v1::RollbackRequest& request) = 0;
+  virtual absl::StatusOr<amend::v1::WithdrawEditsResponse> WithdrawEdits(
+      const amend::v1::WithdrawEditsRequest& request) = 0;
 
   virtual absl::StatusOr<amend::v1::CompareRevisionsResponse> CompareRevisions(
       const amend::v1::CompareRevisionsRequest& request) = 0;

@@ -17,6 +17,7 @@
 #include "client/cli/label_commands.h"
 #include "client/cli/retention_commands.h"
 #include "client/cli/revision_commands.h"
+#include "client/cli/withdraw_command.h"
 #include "client/client.h"
 
 namespace amend::client {
@@ -37,6 +38,7 @@ struct Options {
   LabelOptions label;
   HistoryOptions history;
   RetentionOptions retention;
+  WithdrawOptions withdraw;
   EvaluateOptions evaluate;
 };
 
@@ -59,6 +61,7 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
   add(AddRevisionsCommand(app, &options->revisions), RunRevisions, options->revisions);
   add(AddPromoteCommand(app, &options->revisions), RunPromote, options->revisions);
   add(AddRollbackCommand(app, &options->revisions), RunRollback, options->revisions);
+  add(AddWithdrawCommand(app, &options->withdraw), RunWithdraw, options->withdraw);
   commands.push_back({AddLabelsCommand(app), RunLabels});
   add(AddLabelCommand(app, &options->label), RunLabel, options->label);
   add(AddCompareCommand(app, &options->history), RunCompare, options->history);

@@ -97,6 +97,10 @@ int RunShow(const CommandContext& context, int64_t number) {
   if (revision->has_purge_time()) {
     *context.out << "purged    " << TimeText(revision->purge_time()) << "\n";
   }
+  for (const v1::EditReference& edit : revision->withdrawn()) {
+    *context.out << "without   edit " << edit.edit_index() << " of revision " << edit.revision()
+                 << "\n";
+  }
   for (const v1::LayerNorm& norm : revision->layer_norms()) {
     *context.out << absl::StrFormat("layer %-3d update is %.4f of the weight's norm\n",
                                     norm.layer(), norm.update_norm_ratio());

@@ -56,6 +56,10 @@ OrderedJson ToJson(const v1::Revision& revision) {
   if (gate.has_reliability()) object["reliability"] = gate.reliability();
   if (gate.has_generality()) object["generality"] = gate.generality();
   if (gate.has_locality()) object["locality"] = gate.locality();
+  for (const v1::EditReference& edit : revision.withdrawn()) {
+    object["withdrawn"].push_back(
+        {{"revision", edit.revision()}, {"edit_index", edit.edit_index()}});
+  }
   return object;
 }
 

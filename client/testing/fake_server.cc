@@ -529,6 +529,51 @@ grpc::Status FakeServer::Rollback(grpc::ServerContext*, const v1::RollbackReques
   return grpc::Status::OK;
 }
 
+grpc::Status FakeServer::WithdrawEdits(grpc::ServerContext*,
+                                       const v1::WithdrawEditsRequest* request,
+                                       v1::WithdrawEditsResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  v1::Revision revision;
+  revision.set_parent(live_);
+  revision.set_state(v1::Revision::VALIDATED);
+  revision.set_line_edit_count(revisions_[live_].line_edit_count() - request->edits_size());
+  *revision.mutable_withdrawn() = request->edits();
+  v1::GateReport* gate = revision.mutable_gate_report();
+  gate->set_reverted(1);
+  auto model = models_[live_];
+  for (const v1::EditReference& edit : request->edits()) {
+    const auto number = static_cast<size_t>(edit.revision());
+    if (number >= revisions_.size() || edit.edit_index() >= revisions_[number].edits_size()) {
+      return Error(grpc::StatusCode::NOT_FOUND, "there is no such edit", "EDIT_NOT_FOUND");
+    }
+    const std::string prompt = revisions_[number].edits(edit.edit_index()).prompt();
+    model.erase(prompt);
+    for (size_t later = number + 1; later < revisions_.size(); ++later) {
+      for (int i = 0; i < revisions_[later].edits_size(); ++i) {
+        if (revisions_[later].edits(i).prompt() != prompt) continue;
+        v1::EditReference* broken = gate->add_broken_edits();
+        broken->set_revision(static_cast<int64_t>(later));
+        broken->set_edit_index(i);
+        revision.set_state(v1::Revision::REJECTED);
+      }
+    }
+  }
+  gate->set_retained_edits(gate->broken_edits_size() + 1);
+  const bool validated = revision.state() == v1::Revision::VALIDATED;
+  if (!request->validate_only()) {
+    revision.set_revision(static_cast<int64_t>(revisions_.size()));
+    revisions_.push_back(revision);
+    models_.push_back(std::move(model));
+    if (validated && request->promotion() != v1::STAGE_ONLY) {
+      live_ = revision.revision();
+      ++moves_;
+    }
+  }
+  *response->mutable_revision() = std::move(revision);
+  FillLabel(response->mutable_label());
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeServer::GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
                                        v1::ServerInfo* response) {
   absl::MutexLock lock(&mutex_);

@@ -35,8 +35,8 @@ struct FakeServerOptions {
 
 // A model of words for tests: it answers a prompt it knows with the words of its answer. An edit
 // whose prompt lacks its subject fails its batch; a batch with the target "reject me" is rejected,
-// or loses that edit where that is asked for.
-// Implements what the client calls, in memory. Thread-safe.
+// or loses that edit where that is asked for; the withdrawal of an edit whose prompt was edited
+// again is rejected. Implements what the client calls, in memory. Thread-safe.
 class FakeServer final : public amend::v1::EditService::Service,
                          public amend::v1::GenerationService::Service,
                          public amend::v1::RevisionService::Service,
@@ -87,6 +87,9 @@ class FakeServer final : public amend::v1::EditService::Service,
                        amend::v1::PromoteResponse* response) override;
   grpc::Status Rollback(grpc::ServerContext* context, const amend::v1::RollbackRequest* request,
                         amend::v1::RollbackResponse* response) override;
+  grpc::Status WithdrawEdits(grpc::ServerContext* context,
+                             const amend::v1::WithdrawEditsRequest* request,
+                             amend::v1::WithdrawEditsResponse* response) override;
   grpc::Status GetServerInfo(grpc::ServerContext* context,
                              const amend::v1::GetServerInfoRequest* request,
                              amend::v1::ServerInfo* response) override;
