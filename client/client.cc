@@ -188,6 +188,29 @@ class GrpcClient : public Client {
     return Call(&admin_, &v1::AdminService::Stub::GetServerInfo, v1::GetServerInfoRequest());
   }
 
+  absl::StatusOr<v1::Backup> CreateBackup() override {
+    return Call(&admin_, &v1::AdminService::Stub::CreateBackup, v1::CreateBackupRequest());
+  }
+
+  absl::StatusOr<v1::ListBackupsResponse> ListBackups() override {
+    return Call(&admin_, &v1::AdminService::Stub::ListBackups, v1::ListBackupsRequest());
+  }
+
+  absl::Status DeleteBackup(int64_t number) override {
+    v1::DeleteBackupRequest request;
+    request.set_number(number);
+    return Call(&admin_, &v1::AdminService::Stub::DeleteBackup, request).status();
+  }
+
+  absl::Status VerifyStore(
+      const std::function<void(const v1::VerifyStoreResponse&)>& receive) override {
+    grpc::ClientContext context;
+    const auto stream = admin_.VerifyStore(&context, v1::VerifyStoreRequest());
+    v1::VerifyStoreResponse response;
+    while (stream->Read(&response)) receive(response);
+    return FromGrpcStatus(stream->Finish());
+  }
+
  private:
   const std::string server_;
   v1::EditService::Stub edits_;

@@ -1,6 +1,7 @@
 #ifndef AMEND_CLIENT_CLIENT_H_
 #define AMEND_CLIENT_CLIENT_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -99,6 +100,14 @@ class Client {
       const std::function<bool(const amend::v1::WatchRevisionsResponse&)>& receive) = 0;
 
   virtual absl::StatusOr<amend::v1::ServerInfo> GetServerInfo() = 0;
+
+  virtual absl::StatusOr<amend::v1::Backup> CreateBackup() = 0;
+  virtual absl::StatusOr<amend::v1::ListBackupsResponse> ListBackups() = 0;
+  virtual absl::Status DeleteBackup(int64_t number) = 0;
+  // Calls `receive` with each message as it comes, on the caller's thread. The last one has the
+  // report.
+  virtual absl::Status VerifyStore(
+      const std::function<void(const amend::v1::VerifyStoreResponse&)>& receive) = 0;
 
  protected:
   Client() = default;

@@ -4,15 +4,18 @@
 #include <functional>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "amend/v1/admin.grpc.pb.h"
 #include "amend/v1/admin.pb.h"
 #include "server/task_executor.h"
 #include "storage/revision_store.h"
+#include "storage/store_backups.h"
 
 namespace amend {
 
-// amend.v1.AdminService: what runs here. Thread-safe; no method blocks: the store is read on the
-// executor.
+// amend.v1.AdminService: what runs here, and care for the store. Thread-safe; no method blocks: the
+// store is read on the executor, and what reads or copies all of it has an executor of its own.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   struct Options {
@@ -22,6 +25,11 @@ class AdminService final : public v1::AdminService::CallbackService {
     // Both outlive the service.
     const RevisionStore* store = nullptr;
     TaskExecutor* executor = nullptr;
+    // For what takes long. Outlives the service; required.
+    TaskExecutor* maintenance = nullptr;
+    // Outlives the service; null on a server that has no backup directory.
+    StoreBackups* backups = nullptr;
+    std::function<absl::Time()> clock = absl::Now;
     // Thread-safe. Required.
     std::function<int()> edit_queue_depth;
     std::function<int()> running_sequences;
@@ -33,8 +41,22 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const v1::GetServerInfoRequest* request,
                                           v1::ServerInfo* response) override;
+  grpc::ServerUnaryReactor* CreateBackup(grpc::CallbackServerContext* context,
+                                         const v1::CreateBackupRequest* request,
+                                         v1::Backup* response) override;
+  grpc::ServerUnaryReactor* ListBackups(grpc::CallbackServerContext* context,
+                                        const v1::ListBackupsRequest* request,
+                                        v1::ListBackupsResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteBackup(grpc::CallbackServerContext* context,
+                                         const v1::DeleteBackupRequest* request,
+                                         v1::DeleteBackupResponse* response) override;
+  grpc::ServerWriteReactor<v1::VerifyStoreResponse>* VerifyStore(
+      grpc::CallbackServerContext* context, const v1::VerifyStoreRequest* request) override;
 
  private:
+  // Answers with what `work` returns, which runs on the maintenance executor.
+  grpc::ServerUnaryReactor* WithBackups(grpc::CallbackServerContext* context,
+                                        std::function<absl::Status(StoreBackups&)> work);
   absl::Status Fill(v1::ServerInfo* info) const;
 
   const Options options_;

@@ -36,6 +36,11 @@ void AddRetentionFlags(CLI::App& app, RetentionPolicy* policy, Seconds* seconds)
 void AddFlags(CLI::App& app, ServerOptions* options, Seconds* seconds) {
   app.add_option("--model", options->model_directory, "Hugging Face model directory (required)");
   app.add_option("--data", options->data_directory, "directory for everything durable (required)");
+  app.add_option("--backup-dir", options->backup_directory,
+                 "directory for backups of the store (default: none are made)");
+  app.add_option("--backups-kept", options->backups_kept, "backups that stay; older ones go")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000));
   app.add_option("--profile", options->profile_file,
                  "how the model is edited, a text proto (default: built in for known models)");
   app.add_option("--listen", options->grpc_address, "gRPC address; port 0 takes a free one")

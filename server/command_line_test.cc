@@ -20,10 +20,10 @@ CommandLine Parse(std::vector<const char*> flags) {
 
 TEST(CommandLineTest, FlagsFillTheOptions) {
   const CommandLine line =
-      Parse({"--model",         "m",         "--data",    "d",         "--profile",        "p",
-             "--listen",        "0.0.0.0:1", "--http",    "0.0.0.0:2", "--device",         "cpu",
-             "--dtype",         "bfloat16",  "--threads", "3",         "--decode-threads", "5",
-             "--drain-seconds", "2.5"});
+      Parse({"--model",         "m",         "--data",       "d",         "--profile",        "p",
+             "--listen",        "0.0.0.0:1", "--http",       "0.0.0.0:2", "--device",         "cpu",
+             "--dtype",         "bfloat16",  "--threads",    "3",         "--decode-threads", "5",
+             "--drain-seconds", "2.5",       "--backup-dir", "b",         "--backups-kept",   "3"});
   ASSERT_FALSE(line.exit_code.has_value()) << line.message;
   EXPECT_EQ(line.options.model_directory, "m");
   EXPECT_EQ(line.options.data_directory, "d");
@@ -34,6 +34,8 @@ TEST(CommandLineTest, FlagsFillTheOptions) {
   EXPECT_EQ(line.options.dtype, "bfloat16");
   EXPECT_EQ(line.options.threads, 3);
   EXPECT_EQ(line.options.decode_threads, 5);
+  EXPECT_EQ(line.options.backup_directory, "b");
+  EXPECT_EQ(line.options.backups_kept, 3);
   EXPECT_EQ(line.options.drain_time, absl::Seconds(2.5));
 }
 
@@ -45,6 +47,8 @@ TEST(CommandLineTest, WhatIsNotGivenHasItsDefault) {
   EXPECT_EQ(line.options.device, "auto");
   EXPECT_EQ(line.options.dtype, "float32");
   EXPECT_EQ(line.options.drain_time, absl::Seconds(10));
+  EXPECT_EQ(line.options.backup_directory, "");
+  EXPECT_EQ(line.options.backups_kept, 7);
 }
 
 TEST(CommandLineTest, AMissingModelIsAWrongFlag) {

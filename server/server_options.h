@@ -16,6 +16,10 @@ struct ServerOptions {
   std::string model_directory;
   // Where everything durable is kept; made when it is not there.
   std::string data_directory;
+  // Where backups of the store are kept; empty: this server makes none.
+  std::string backup_directory;
+  // Backups that stay there.
+  int backups_kept = 7;
   // A text proto (amend.v1.Profile); empty: the built-in one that fits the model.
   std::string profile_file;
   // "HOST:PORT" of gRPC and of HTTP; port 0 takes a free one.

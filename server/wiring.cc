@@ -47,6 +47,7 @@
 #include "server/unreadable_request.h"
 #include "server/validation_gate.h"
 #include "server/version.h"
+#include "storage/rocksdb_backups.h"
 #include "storage/rocksdb_revision_store.h"
 
 namespace amend {
@@ -56,6 +57,9 @@ namespace fs = std::filesystem;
 
 // For RPCs that are neither generation nor edits once those have ended.
 constexpr absl::Duration kLastCalls = absl::Milliseconds(500);
+
+// Verifications and backups that wait for the one that runs.
+constexpr int kMaxMaintenanceQueued = 8;
 
 // UNAVAILABLE, naming the address and the cause, where it cannot be listened on now. gRPC itself
 // does not say why, and says it late.
@@ -169,6 +173,7 @@ struct Server::Parts {
   absl::Status LoadModel();
   absl::Status OpenStore();
   std::unique_ptr<ValidationGate> BuildGate() const;
+  absl::Status OpenBackups();
   absl::Status BuildEditing(EditFoundation foundation, BackgroundFactors background);
   void BuildGeneration();
   void BuildServices();
@@ -193,7 +198,8 @@ struct Server::Parts {
   std::vector<std::string> background_texts;
   EditSettings settings;
   GenerationLimits limits;
-  std::unique_ptr<RevisionStore> store;
+  std::unique_ptr<RocksDbRevisionStore> store;
+  std::unique_ptr<StoreBackups> backups;
 
   std::unique_ptr<ServingModel> serving;
   std::unique_ptr<ModelEditEngine> engine;
@@ -202,6 +208,8 @@ struct Server::Parts {
   std::unique_ptr<Coordinator> coordinator;
   std::unique_ptr<EditIntake> intake;
   std::unique_ptr<TaskExecutor> executor;
+  // For what reads or copies the whole store.
+  std::unique_ptr<TaskExecutor> maintenance;
   std::unique_ptr<ModelDecodeBackend> backend;
   std::unique_ptr<Scheduler> scheduler;
 
@@ -250,7 +258,7 @@ absl::Status Server::Parts::LoadModel() {
 absl::Status Server::Parts::OpenStore() {
   AMEND_RETURN_IF_ERROR(MakeDataDirectory(options.data_directory));
   RocksDbRevisionStore::Options store_options;
-  store_options.path = (fs::path(options.data_directory) / "store").string();
+  store_options.path = (fs::path(options.data_directory) / std::string(kStoreFolder)).string();
   store_options.observer = &store_metrics;
   AMEND_ASSIGN_OR_RETURN(store, RocksDbRevisionStore::Open(store_options));
   FoundationOptions foundation_options;
@@ -280,6 +288,16 @@ std::unique_ptr<ValidationGate> Server::Parts::BuildGate() const {
   gate.background_texts = background_texts;
   gate.max_tokens_per_text = profile.max_tokens_per_background_text;
   return std::make_unique<ValidationGate>(model, tokenizer, gate);
+}
+
+absl::Status Server::Parts::OpenBackups() {
+  if (options.backup_directory.empty()) return absl::OkStatus();
+  RocksDbBackups::Options backup_options;
+  backup_options.directory = options.backup_directory;
+  backup_options.keep = options.backups_kept;
+  backup_options.store = store.get();
+  AMEND_ASSIGN_OR_RETURN(backups, RocksDbBackups::Open(backup_options));
+  return absl::OkStatus();
 }
 
 absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFactors background) {
@@ -323,6 +341,7 @@ void Server::Parts::BuildServices() {
     return ValidateEdits(*tokenizer, settings, model->config().context_length, edits);
   };
   executor = std::make_unique<TaskExecutor>(TaskExecutor::Options());
+  maintenance = std::make_unique<TaskExecutor>(TaskExecutor::Options{1, kMaxMaintenanceQueued});
   intake = std::make_unique<EditIntake>(store.get(), check_edits, &hub, coordinator.get(), &metrics,
                                         EditIntake::Options());
   EditService::Options edit_options;
@@ -343,6 +362,8 @@ void Server::Parts::BuildServices() {
   admin.fixed = FixedInfo();
   admin.store = store.get();
   admin.executor = executor.get();
+  admin.maintenance = maintenance.get();
+  admin.backups = backups.get();
   admin.edit_queue_depth = [this] { return coordinator->depth(); };
   admin.running_sequences = [this] { return scheduler->running(); };
   admin.waiting_sequences = [this] { return scheduler->waiting(); };
@@ -426,6 +447,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   AMEND_RETURN_IF_ERROR(parts->Listen());
   AMEND_RETURN_IF_ERROR(parts->LoadModel());
   AMEND_RETURN_IF_ERROR(parts->OpenStore());
+  AMEND_RETURN_IF_ERROR(parts->OpenBackups());
   parts->BuildGeneration();
   parts->BuildServices();
   AMEND_RETURN_IF_ERROR(parts->StartGrpc());
@@ -463,6 +485,7 @@ void Server::Shutdown() {
   parts_->coordinator->Stop();
   parts_->grpc_server->Shutdown(absl::ToChronoTime(absl::Now() + kLastCalls));
   parts_->executor->Stop();
+  parts_->maintenance->Stop();
 }
 
 }  // namespace amend

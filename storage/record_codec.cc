@@ -21,16 +21,7 @@ namespace pb = ::amend::storage::v1;
 
 constexpr size_t kDigestSize = 32;
 constexpr size_t kShapeSize = 16;
-
-std::string Digest(const ValueAddress& address, absl::string_view payload) {
-  Sha256Stream stream;
-  stream.Update(address.column_family);
-  stream.Update(absl::string_view("\0", 1));
-  stream.Update(EncodeNumberKey(static_cast<int64_t>(address.key.size())));
-  stream.Update(address.key);
-  stream.Update(payload);
-  return absl::HexStringToBytes(stream.HexDigest());
-}
+constexpr ValueAddress kBackupAddress{"backup", ""};
 
 absl::Status DataLoss(const ValueAddress& address, absl::string_view what) {
   return absl::DataLossError(
@@ -220,7 +211,7 @@ absl::Status UnknownEnum(const ValueAddress& address, absl::string_view field, i
 }  // namespace
 
 std::string SealValue(const ValueAddress& address, absl::string_view payload) {
-  return absl::StrCat(payload, Digest(address, payload));
+  return absl::StrCat(payload, ValueDigest(address, payload));
 }
 
 absl::StatusOr<absl::string_view> UnsealValue(const ValueAddress& address,
@@ -231,13 +222,23 @@ absl::StatusOr<absl::string_view> UnsealValue(const ValueAddress& address,
   }
   const absl::string_view payload = value.substr(0, value.size() - kDigestSize);
   const absl::string_view expected = value.substr(payload.size());
-  const std::string found = Digest(address, payload);
+  const std::string found = ValueDigest(address, payload);
   if (found != expected) {
     return DataLoss(address,
                     absl::StrCat("is damaged: expected digest ", absl::BytesToHexString(expected),
                                  ", found ", absl::BytesToHexString(found)));
   }
   return payload;
+}
+
+std::string ValueDigest(const ValueAddress& address, absl::string_view payload) {
+  Sha256Stream stream;
+  stream.Update(address.column_family);
+  stream.Update(absl::string_view("\0", 1));
+  stream.Update(EncodeNumberKey(static_cast<int64_t>(address.key.size())));
+  stream.Update(address.key);
+  stream.Update(payload);
+  return absl::HexStringToBytes(stream.HexDigest());
 }
 
 std::string SealDigest(absl::string_view value) {
@@ -439,6 +440,29 @@ absl::StatusOr<AuditRecord> DecodeAudit(const ValueAddress& address, absl::strin
   return record;
 }
 
+std::string EncodeBackup(const BackupRecord& record) {
+  pb::BackupRecord message;
+  message.set_create_time_us(record.create_time_us);
+  message.set_live(record.live.value());
+  message.set_latest(record.latest.value());
+  message.set_store_digest(record.store_digest);
+  message.set_model_fingerprint(record.model_fingerprint);
+  message.set_model_name(record.model_name);
+  return Seal(kBackupAddress, message);
+}
+
+absl::StatusOr<BackupRecord> DecodeBackup(absl::string_view value) {
+  AMEND_ASSIGN_OR_RETURN(const auto message, Parse<pb::BackupRecord>(kBackupAddress, value));
+  BackupRecord record;
+  record.create_time_us = message.create_time_us();
+  record.live = Revision(message.live());
+  record.latest = Revision(message.latest());
+  record.store_digest = message.store_digest();
+  record.model_fingerprint = message.model_fingerprint();
+  record.model_name = message.model_name();
+  return record;
+}
+
 std::string EncodeMatrix(const ValueAddress& address, const Matrix& matrix) {
   const size_t value_bytes = matrix.values.size() * sizeof(float);
   std::string value;
@@ -446,7 +470,7 @@ std::string EncodeMatrix(const ValueAddress& address, const Matrix& matrix) {
   value.append(reinterpret_cast<const char*>(&matrix.rows), sizeof(matrix.rows));
   value.append(reinterpret_cast<const char*>(&matrix.cols), sizeof(matrix.cols));
   value.append(reinterpret_cast<const char*>(matrix.values.data()), value_bytes);
-  value.append(Digest(address, value));
+  value.append(ValueDigest(address, value));
   return value;
 }
 

@@ -19,6 +19,7 @@
 #include "core/base/types.h"
 #include "storage/key_encoding.h"
 #include "storage/records.h"
+#include "storage/store_backups.h"
 
 namespace amend {
 
@@ -32,6 +33,8 @@ struct ValueAddress {
 std::string SealValue(const ValueAddress& address, absl::string_view payload);
 // The payload, a part of `value`. DATA_LOSS names the key, the expected and the found digest.
 absl::StatusOr<absl::string_view> UnsealValue(const ValueAddress& address, absl::string_view value);
+// The 32 bytes that end `payload` when it is sealed.
+std::string ValueDigest(const ValueAddress& address, absl::string_view payload);
 // The 32 bytes that end a sealed value.
 std::string SealDigest(absl::string_view value);
 
@@ -67,6 +70,10 @@ absl::StatusOr<LabelRecord> DecodeLabel(const ValueAddress& address, absl::strin
 
 std::string EncodeAudit(const ValueAddress& address, const AuditRecord& record);
 absl::StatusOr<AuditRecord> DecodeAudit(const ValueAddress& address, absl::string_view value);
+
+// The metadata of a backup: what BackupRecord says of the store in it. The rest is left as it is.
+std::string EncodeBackup(const BackupRecord& record);
+absl::StatusOr<BackupRecord> DecodeBackup(absl::string_view value);
 
 // A factor blob: rows and cols (8 bytes each) and the float32 values row by row, little-endian.
 std::string EncodeMatrix(const ValueAddress& address, const Matrix& matrix);

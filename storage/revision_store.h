@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "core/base/types.h"
 #include "storage/records.h"
+#include "storage/store_verification.h"
 
 namespace amend {
 
@@ -82,6 +83,11 @@ class RevisionStore {
   // Gives the disk space of purged factors back, where that is worth the writing. May take long,
   // and stops early, with CANCELLED, once `*cancelled` is true; other calls go on meanwhile.
   virtual absl::Status ReclaimSpace(std::atomic<bool>* cancelled) = 0;
+
+  // Reads everything as it is at one moment and says what is damaged, by key; takes as long as
+  // reading the disk does, and reads and writes go on meanwhile. An error only when it could not be
+  // done: CANCELLED when the observer ended it.
+  virtual absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const = 0;
 };
 
 }  // namespace amend

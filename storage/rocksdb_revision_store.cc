@@ -15,11 +15,12 @@
 #include "core/base/status_macros.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
-#include "rocksdb/options.h"
-#include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 #include "storage/key_encoding.h"
+#include "storage/rocksdb_options.h"
 #include "storage/rocksdb_status.h"
+#include "storage/rocksdb_verification.h"
 #include "storage/step_rules.h"
 
 namespace amend {
@@ -30,59 +31,9 @@ constexpr absl::string_view kIdentityKey = "identity";
 constexpr absl::string_view kSequenceKey = "last_sequence";
 constexpr absl::string_view kLabelFloorKey = "label_floor";
 
-constexpr uint64_t kMinBlobBytes = 16 << 10;
 // Blob files of so many bytes are written anew for any garbage, larger ones for half of it.
 constexpr uint64_t kSmallBlobBytes = 64 << 20;
-// What a start reads back from the log at most, roughly.
-constexpr uint64_t kMaxWalBytes = 64 << 20;
 constexpr size_t kBlockCacheBytes = 16 << 20;
-constexpr size_t kMaxInfoLogBytes = 1 << 20;
-
-rocksdb::Slice ToSlice(absl::string_view bytes) {
-  return rocksdb::Slice(bytes.data(), bytes.size());
-}
-absl::string_view ToView(const rocksdb::Slice& slice) {
-  return absl::string_view(slice.data(), slice.size());
-}
-
-rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
-  rocksdb::DBOptions options;
-  if (env != nullptr) options.env = env;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.paranoid_checks = true;
-  // A record that was not acknowledged may end in the middle of the log's last bytes; any other
-  // damage is an error. The default would drop everything behind it, acknowledged or not.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  // A start replays the log and leaves it, rather than writing it all again.
-  options.avoid_flush_during_recovery = true;
-  options.max_total_wal_size = kMaxWalBytes;
-  options.skip_stats_update_on_db_open = true;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = kMaxInfoLogBytes;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions MakeFamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
-                                               bool blobs) {
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
-  table.checksum = rocksdb::kXXH3;
-  rocksdb::ColumnFamilyOptions options;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  options.compression = rocksdb::kNoCompression;
-  options.force_consistency_checks = true;
-  options.enable_blob_files = blobs;
-  options.min_blob_size = kMinBlobBytes;
-  return options;
-}
-
-rocksdb::ReadOptions CheckedRead() {
-  rocksdb::ReadOptions options;
-  options.verify_checksums = true;
-  return options;
-}
 
 absl::Status CheckDirectory(const std::string& path) {
   namespace fs = std::filesystem;
@@ -130,7 +81,8 @@ absl::string_view RocksDbRevisionStore::NameOf(ColumnFamily family) {
   return kNames[family];
 }
 
-absl::StatusOr<std::unique_ptr<RevisionStore>> RocksDbRevisionStore::Open(const Options& options) {
+absl::StatusOr<std::unique_ptr<RocksDbRevisionStore>> RocksDbRevisionStore::Open(
+    const Options& options) {
   AMEND_RETURN_IF_ERROR(CheckDirectory(options.path));
   std::unique_ptr<RocksDbRevisionStore> store(new RocksDbRevisionStore(options));
   AMEND_RETURN_IF_ERROR(store->OpenDb());
@@ -169,6 +121,9 @@ absl::Status RocksDbRevisionStore::OpenDb() {
     if (std::find(ours.begin(), ours.end(), name) == ours.end()) {
       families.emplace_back(name, MakeFamilyOptions(cache, false));
     }
+  }
+  for (rocksdb::ColumnFamilyDescriptor& family : families) {
+    family.options.disable_auto_compactions = !options_.compaction;
   }
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
@@ -722,6 +677,24 @@ absl::Status RocksDbRevisionStore::ReclaimSpace(std::atomic<bool>* cancelled) {
   compaction.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
   compaction.blob_garbage_collection_age_cutoff = 1.0;
   return compact();
+}
+
+absl::StatusOr<StoreVerification> RocksDbRevisionStore::Verify(
+    const VerificationObserver& observer) const {
+  return VerifyRocksDb(db_.get(), handles_, observer);
+}
+
+absl::StatusOr<std::string> RocksDbRevisionStore::Digest() const {
+  return DigestOfRocksDb(db_.get(), handles_);
+}
+
+absl::Status RocksDbRevisionStore::CreateCheckpoint(const std::string& path) {
+  const std::string doing = absl::StrCat("link the files of store ", options_.path, " to ", path);
+  rocksdb::Checkpoint* raw = nullptr;
+  AMEND_RETURN_IF_ERROR(TranslateStatus(rocksdb::Checkpoint::Create(db_.get(), &raw), doing));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  absl::MutexLock lock(&write_mu_);
+  return TranslateStatus(checkpoint->CreateCheckpoint(path), doing);
 }
 
 }  // namespace amend

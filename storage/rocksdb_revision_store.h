@@ -27,6 +27,9 @@ class WriteBatch;
 
 namespace amend {
 
+// Name of the store's directory in the data directory of a server.
+inline constexpr absl::string_view kStoreFolder = "store";
+
 // Version of the format that docs/storage_format.md describes.
 inline constexpr int64_t kStorageFormatVersion = 1;
 
@@ -54,12 +57,14 @@ class RocksDbRevisionStore : public RevisionStore {
     StoreObserver* observer = nullptr;
     // For tests: the file system; null is the real one. Outlives the store.
     rocksdb::Env* env = nullptr;
+    // False: files are not merged in the background, for a store that is only read.
+    bool compaction = true;
   };
 
   // Opens or creates a store. FAILED_PRECONDITION when another process has it open, when it was
   // written in a newer format (naming both versions) or when the path is not a directory;
   // PERMISSION_DENIED when it cannot be written; DATA_LOSS when it is damaged. All name the path.
-  static absl::StatusOr<std::unique_ptr<RevisionStore>> Open(const Options& options);
+  static absl::StatusOr<std::unique_ptr<RocksDbRevisionStore>> Open(const Options& options);
 
   ~RocksDbRevisionStore() override;
 
@@ -82,6 +87,17 @@ class RocksDbRevisionStore : public RevisionStore {
   absl::Status Commit(const StoreStep& step) override;
   absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const override;
   absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
+  absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const override;
+
+  // What the store holds now, as a store of its own in the new directory `path` on the same file
+  // system. Writes wait while its files are linked, not copied.
+  absl::Status CreateCheckpoint(const std::string& path);
+  // See StoreVerification. DATA_LOSS when a record is damaged.
+  absl::StatusOr<std::string> Digest() const;
+
+  const std::string& path() const { return options_.path; }
+  // For copying its files.
+  rocksdb::DB* db() const { return db_.get(); }
 
  private:
   enum ColumnFamily { kMeta, kRevisions, kFactors, kLedger, kPending, kLabels, kAudit, kCount };

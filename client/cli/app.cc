@@ -9,14 +9,15 @@
 #include "CLI/CLI.hpp"
 #include "client/cli/cancel_command.h"
 #include "client/cli/command.h"
-#include "client/cli/covariance_command.h"
 #include "client/cli/edit_command.h"
 #include "client/cli/evaluate_command.h"
 #include "client/cli/generate_command.h"
 #include "client/cli/history_commands.h"
+#include "client/cli/job_program.h"
 #include "client/cli/label_commands.h"
 #include "client/cli/retention_commands.h"
 #include "client/cli/revision_commands.h"
+#include "client/cli/store_command.h"
 #include "client/cli/withdraw_command.h"
 #include "client/client.h"
 
@@ -24,9 +25,8 @@ namespace amend::client {
 namespace {
 
 constexpr char kFooter[] =
-    "Exit codes: 0 done; 1 a batch was rejected or failed, or edits were dropped;\n"
-    "2 wrong flags or file;\n"
-    "3 the server cannot be reached; 4 the server returned an error.";
+    "Exit codes: 0 done; 1 a batch was rejected or failed, edits were dropped, or a store is damaged;\n"
+    "2 wrong flags or file; 3 the server cannot be reached; 4 the server returned an error.";
 
 struct Options {
   std::string server = "127.0.0.1:50051";
@@ -40,6 +40,7 @@ struct Options {
   RetentionOptions retention;
   WithdrawOptions withdraw;
   EvaluateOptions evaluate;
+  StoreOptions store;
 };
 
 // A subcommand and what it does.
@@ -76,14 +77,30 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
   add(AddAuditCommand(app, &options->history), RunAudit, options->history);
   commands.push_back({AddStatusCommand(app), RunStatus});
   add(AddEvaluateCommand(app, &options->evaluate), RunEvaluate, options->evaluate);
+  const CLI::App* const store = AddStoreCommand(app, &options->store);
+  commands.push_back({store, [store, options](const CommandContext& context) {
+                        return RunStore(context, *store, options->store);
+                      }});
   return commands;
+}
+
+// A command of another program, to which amend hands over. Its flags are its own: so they are not
+// read here, and it comes first.
+CLI::App* AddJob(CLI::App* app, const std::string& name, const std::string& description) {
+  CLI::App* const job = app->add_subcommand(name, description);
+  job->set_help_flag();
+  job->prefix_command()->fallthrough(false);
+  return job;
 }
 
 }  // namespace
 
 int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* err, bool terminal) {
-  // A program of its own, with flags of its own.
-  if (argc > 1 && std::strcmp(argv[1], "covariance") == 0) return RunCovariance(argc, argv, err);
+  // Programs of their own, with flags of their own.
+  if (argc > 1 && std::strcmp(argv[1], "covariance") == 0) {
+    return RunJobProgram(kCovarianceProgram, argc, argv, err);
+  }
+  if (IsOfflineStoreCommand(argc, argv)) return RunJobProgram(kStoreProgram, argc, argv, err);
   Options options;
   CLI::App app("amend: edits the facts of a served language model", "amend");
   app.footer(kFooter);
@@ -94,10 +111,8 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
       ->capture_default_str();
   app.add_flag("--json", options.json, "One JSON object per line");
   const std::vector<Command> commands = AddCommands(&app, &options);
-  CLI::App* const covariance = app.add_subcommand(
-      "covariance", "Makes the key covariance that a profile names; needs no server");
-  covariance->set_help_flag();
-  covariance->prefix_command()->fallthrough(false);
+  const CLI::App* const covariance =
+      AddJob(&app, "covariance", "Makes the key covariance that a profile names; needs no server");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -584,4 +584,57 @@ grpc::Status FakeServer::GetServerInfo(grpc::ServerContext*, const v1::GetServer
   return grpc::Status::OK;
 }
 
+grpc::Status FakeServer::CreateBackup(grpc::ServerContext*, const v1::CreateBackupRequest*,
+                                      v1::Backup* response) {
+  absl::MutexLock lock(&mutex_);
+  response->set_number(backups_.empty() ? 1 : backups_.rbegin()->first + 1);
+  response->set_live_revision(live_);
+  response->set_latest_revision(static_cast<int64_t>(revisions_.size()) - 1);
+  response->set_store_digest("d1ge57");
+  response->set_bytes(2'500'000);
+  backups_[response->number()] = *response;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::ListBackups(grpc::ServerContext*, const v1::ListBackupsRequest*,
+                                     v1::ListBackupsResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  for (auto it = backups_.rbegin(); it != backups_.rend(); ++it) {
+    *response->add_backups() = it->second;
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::DeleteBackup(grpc::ServerContext*, const v1::DeleteBackupRequest* request,
+                                      v1::DeleteBackupResponse*) {
+  absl::MutexLock lock(&mutex_);
+  if (backups_.erase(request->number()) == 1) return grpc::Status::OK;
+  return Error(grpc::StatusCode::NOT_FOUND, absl::StrCat("no backup ", request->number()),
+               "BACKUP_NOT_FOUND");
+}
+
+grpc::Status FakeServer::VerifyStore(grpc::ServerContext*, const v1::VerifyStoreRequest*,
+                                     grpc::ServerWriter<v1::VerifyStoreResponse>* writer) {
+  v1::VerifyStoreResponse response;
+  response.set_records(5);
+  writer->Write(response);
+  response.set_records(10);
+  response.set_blobs(4);
+  response.set_bytes(2'500'000);
+  v1::VerifyReport* const report = response.mutable_report();
+  report->set_live_revision(live());
+  report->set_latest_revision(live());
+  report->set_store_digest("d1ge57");
+  report->set_damage_count(options_.damages);
+  for (int i = 0; i < options_.damages; ++i) {
+    v1::StoreDamage* const damage = report->add_damages();
+    damage->set_key(absl::StrCat("factors/", i));
+    damage->set_expected_digest("aa");
+    damage->set_found_digest("bb");
+    damage->set_description("is damaged");
+  }
+  writer->Write(response);
+  return grpc::Status::OK;
+}
+
 }  // namespace amend::client

@@ -31,6 +31,8 @@ struct FakeServerOptions {
   bool refuse_first_batch = false;
   // Sends nothing for these offsets on a stream; GetEditBatch knows them.
   std::vector<int64_t> silent_offsets;
+  // VerifyStore finds this many damages.
+  int damages = 0;
 };
 
 // A model of words for tests: it answers a prompt it knows with the words of its answer. An edit
@@ -93,6 +95,19 @@ class FakeServer final : public amend::v1::EditService::Service,
   grpc::Status GetServerInfo(grpc::ServerContext* context,
                              const amend::v1::GetServerInfoRequest* request,
                              amend::v1::ServerInfo* response) override;
+  // Backups hold nothing but where the server stood.
+  grpc::Status CreateBackup(grpc::ServerContext* context,
+                            const amend::v1::CreateBackupRequest* request,
+                            amend::v1::Backup* response) override;
+  grpc::Status ListBackups(grpc::ServerContext* context,
+                           const amend::v1::ListBackupsRequest* request,
+                           amend::v1::ListBackupsResponse* response) override;
+  grpc::Status DeleteBackup(grpc::ServerContext* context,
+                            const amend::v1::DeleteBackupRequest* request,
+                            amend::v1::DeleteBackupResponse* response) override;
+  grpc::Status VerifyStore(grpc::ServerContext* context,
+                           const amend::v1::VerifyStoreRequest* request,
+                           grpc::ServerWriter<amend::v1::VerifyStoreResponse>* writer) override;
 
  private:
   using EditStream =
@@ -130,6 +145,7 @@ class FakeServer final : public amend::v1::EditService::Service,
   int max_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   int streams_ ABSL_GUARDED_BY(mutex_) = 0;
   int refused_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<int64_t, amend::v1::Backup> backups_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
 #include "core/base/status_macros.h"
 #include "storage/step_rules.h"
 
@@ -240,6 +242,31 @@ absl::StatusOr<std::vector<AuditRecord>> InMemoryRevisionStore::ListAudit(int64_
 
 absl::Status InMemoryRevisionStore::ReclaimSpace(std::atomic<bool>* /*cancelled*/) {
   return absl::OkStatus();
+}
+
+absl::StatusOr<StoreVerification> InMemoryRevisionStore::Verify(
+    const VerificationObserver& observer) const {
+  StoreVerification result;
+  {
+    absl::MutexLock lock(&mu_);
+    result.records = static_cast<int64_t>(ledger_.size() + records_.size() + audit_.size());
+    if (identity_) ++result.records;
+    result.live = labels_.at(std::string(kLiveLabel)).revision;
+    result.latest = LatestLocked();
+    result.digest = Sha256Hex(absl::StrCat(write_count_));
+    for (const auto& [revision, factors] : factors_) {
+      result.blobs += static_cast<int64_t>(factors.layers.size());
+      const auto status = read_factors_status_.find(revision);
+      if (status == read_factors_status_.end() || status->second.ok()) continue;
+      ++result.damage_count;
+      result.damages.push_back({absl::StrCat("factors of revision ", revision.value()), "", "",
+                                std::string(status->second.message())});
+    }
+  }
+  if (observer != nullptr && !observer(result)) {
+    return absl::CancelledError("the verification was ended");
+  }
+  return result;
 }
 
 }  // namespace amend

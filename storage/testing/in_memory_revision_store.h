@@ -48,6 +48,8 @@ class InMemoryRevisionStore : public RevisionStore {
   absl::Status Commit(const StoreStep& step) override;
   absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const override;
   absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
+  // Finds what SetReadFactorsStatus damaged.
+  absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const override;
 
  private:
   int64_t NextOffsetLocked(absl::string_view session) const ABSL_SHARED_LOCKS_REQUIRED(mu_);

@@ -668,6 +668,36 @@ TEST_P(RevisionStoreConformance, SpaceIsReclaimedAndWhatIsNotPurgedStays) {
   EXPECT_THAT(store().ReadFactors(Revision(4)), StatusIs(StatusCode::kNotFound));
 }
 
+// ---- Verification ------------------------------------------------------------------------------
+
+TEST_P(RevisionStoreConformance, VerifyCountsAndFindsNothingInAnIntactStore) {
+  ASSERT_THAT(store().Initialize(random_.Identity()), IsOk());
+  Append("s", 0);
+  StoreStep step = RevisionStep();
+  step.label = LabelMove{"live", Revision(1), std::nullopt};
+  step.audit = random_.Audit();
+  ASSERT_THAT(store().Commit(step), IsOk());
+  ASSERT_THAT(store().Commit(RevisionStep(RevisionState::kRejected)), IsOk());
+  Reopen();
+  AMEND_ASSERT_OK_AND_ASSIGN(const StoreVerification found, store().Verify(nullptr));
+  EXPECT_EQ(found.damage_count, 0) << found.damages[0].key << ": " << found.damages[0].description;
+  EXPECT_GE(found.records, 5);
+  EXPECT_GE(found.blobs, static_cast<int64_t>(step.factors->layers.size()));
+  EXPECT_EQ(found.live, Revision(1));
+  EXPECT_EQ(found.latest, Revision(2));
+}
+
+TEST_P(RevisionStoreConformance, TheDigestIsOfTheContent) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const StoreVerification before, store().Verify(nullptr));
+  Reopen();
+  AMEND_ASSERT_OK_AND_ASSIGN(const StoreVerification again, store().Verify(nullptr));
+  Append("s", 0);
+  AMEND_ASSERT_OK_AND_ASSIGN(const StoreVerification after, store().Verify(nullptr));
+  EXPECT_EQ(before.digest.size(), 64u);
+  EXPECT_EQ(again.digest, before.digest);
+  EXPECT_NE(after.digest, before.digest);
+}
+
 }  // namespace amend
 
 #endif  // AMEND_STORAGE_TESTING_REVISION_STORE_CONFORMANCE_H_

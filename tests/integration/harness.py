@@ -127,6 +127,16 @@ def amend(address, *arguments, expect=0):
     return result.stdout
 
 
+def amend_store(*arguments, expect=0):
+    """Runs a store command that needs no server; returns its output."""
+    result = run([AMEND, "store", *map(str, arguments)])
+    if result.returncode != expect:
+        raise AssertionError(
+            f"amend store {arguments} ended with {result.returncode}, not {expect}:\n{result.stdout}{result.stderr}"
+        )
+    return result.stdout + result.stderr
+
+
 def facts(count):
     """Facts of the demo model's world with distinct subjects, of the relation that is edited most surely."""
     with open(FACTS, encoding="utf-8") as file:

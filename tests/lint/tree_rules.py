@@ -52,7 +52,7 @@ _FORBIDDEN_INCLUDES = {
         (_LIBTORCH, "LibTorch"),
     ],
     "jobs": [
-        (r"storage/|amend/storage/|rocksdb/", "storage"),
+        (r"amend/storage/|rocksdb/", "what is behind storage"),
         (r"server/|prometheus/", "the server"),
         (r"client/", "the client"),
         (_GRPC, "gRPC"),
@@ -120,6 +120,7 @@ _ALLOWED_DEPS = {
         "//core/",
         "//jobs/",
         "//proto/amend/v1/profile_proto/",
+        "//storage/",
         "absl",
         "cli11",
         "json",
@@ -172,6 +173,8 @@ def check_includes(files):
         if layer is None or not _is_cc(path):
             continue
         forbidden = list(_FORBIDDEN_INCLUDES[layer])
+        if layer == "jobs" and not path.startswith("jobs/store/"):
+            forbidden.append((r"storage/", "storage (jobs/store does)"))
         if layer == "server" and not _is_test_code(path):
             forbidden.append((_LIBTORCH, "numerics"))
             if not _is_wiring(path):

@@ -79,6 +79,12 @@ class IncludesTest(RuleTest):
         text = include("core/editing/key_covariance.h") + include("zip.h") + include("CLI/CLI.hpp")
         self.assert_clean(tree_rules.check_includes, {"jobs/a.cc": text + include("amend/v1/profile.pb.h")})
 
+    def test_one_job_uses_the_store(self):
+        text = include("storage/store_restore.h")
+        self.assert_clean(tree_rules.check_includes, {"jobs/store/a.cc": text})
+        for header in ["rocksdb/db.h", "amend/storage/v1/records.pb.h", "server/profile.h"]:
+            self.assert_finds(tree_rules.check_includes, {"jobs/store/a.cc": include(header)}, header)
+
     def test_nobody_uses_jobs(self):
         for path in ["storage/a.cc", "server/a.cc", "client/a.cc"]:
             self.assert_finds(tree_rules.check_includes, {path: include("jobs/npz.h")}, "jobs/npz.h")
@@ -134,7 +140,7 @@ class DepsTest(RuleTest):
             ("client", "//jobs:npz"),
             ("jobs", "//server:profile"),
             ("jobs", "//client"),
-            ("jobs", "//storage:revision_store"),
+            ("jobs", "//third_party:rocksdb"),
             ("jobs", "//third_party:grpc"),
             ("jobs", "//proto/amend/v1:edit_proto"),
         ]:

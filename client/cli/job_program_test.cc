@@ -1,4 +1,4 @@
-#include "client/cli/covariance_command.h"
+#include "client/cli/job_program.h"
 
 #include <sys/stat.h>
 
@@ -19,7 +19,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class FindCovarianceProgramTest : public testing::Test {
+class FindJobProgramTest : public testing::Test {
  protected:
   void SetUp() override {
     root_ = absl::StrCat(testing::TempDir(), "/",
@@ -39,44 +39,52 @@ class FindCovarianceProgramTest : public testing::Test {
   std::string self_;
 };
 
-TEST_F(FindCovarianceProgramTest, ItIsLookedForBesideTheProgramFirst) {
+TEST_F(FindJobProgramTest, ItIsLookedForBesideTheProgramFirst) {
   const std::string in_path = MakeProgram("/other");
   const std::string path = absl::StrCat("/no/such:", root_, "/other");
-  EXPECT_EQ(*FindCovarianceProgram(self_, path), in_path);
+  EXPECT_EQ(*FindJobProgram(kCovarianceProgram, self_, path), in_path);
   const std::string built = MakeProgram("/jobs");
-  EXPECT_EQ(*FindCovarianceProgram(self_, path), built);
+  EXPECT_EQ(*FindJobProgram(kCovarianceProgram, self_, path), built);
   const std::string beside = MakeProgram("/bin");
-  EXPECT_EQ(*FindCovarianceProgram(self_, path), beside);
+  EXPECT_EQ(*FindJobProgram(kCovarianceProgram, self_, path), beside);
 }
 
-TEST_F(FindCovarianceProgramTest, WhenItIsMissingAllPlacesAreNamed) {
-  const auto found = FindCovarianceProgram(self_, "/no/such");
+TEST_F(FindJobProgramTest, WhenItIsMissingAllPlacesAreNamed) {
+  const auto found = FindJobProgram(kCovarianceProgram, self_, "/no/such");
   ASSERT_FALSE(found.ok());
   EXPECT_THAT(std::string(found.status().message()),
               AllOf(HasSubstr(root_ + "/bin/amend-covariance"),
                     HasSubstr(root_ + "/jobs/amend-covariance"), HasSubstr("PATH (/no/such)")));
 }
 
-TEST_F(FindCovarianceProgramTest, AFolderOfThatNameIsNoProgram) {
+TEST_F(FindJobProgramTest, AFolderOfThatNameIsNoProgram) {
   std::filesystem::create_directories(root_ + "/bin/amend-covariance");
-  EXPECT_FALSE(FindCovarianceProgram(self_, "").ok());
+  EXPECT_FALSE(FindJobProgram(kCovarianceProgram, self_, "").ok());
 }
 
-TEST(CovarianceCommandTest, FlagsOfAmendBeforeItAreAUsageError) {
+TEST(JobProgramTest, FlagsOfAmendBeforeItAreAUsageError) {
   const CliRun run = RunCli("127.0.0.1:1", {"covariance", "--help"});
   EXPECT_EQ(run.code, kExitUsage);
   EXPECT_THAT(run.err, HasSubstr("amend covariance"));
 }
 
-TEST(CovarianceCommandTest, HelpOfAmendNamesIt) {
+TEST(JobProgramTest, HelpOfAmendNamesIt) {
   EXPECT_THAT(RunCli("127.0.0.1:1", {"--help"}).out, HasSubstr("covariance"));
 }
 
-TEST(CovarianceCommandTest, AMissingProgramIsAUsageError) {
+TEST_F(FindJobProgramTest, EachProgramHasItsPlaceInABuildTree) {
+  std::filesystem::create_directories(root_ + "/jobs/store");
+  const std::string built = root_ + "/jobs/store/amend-store";
+  std::ofstream(built) << "#!/bin/sh\n";
+  chmod(built.c_str(), 0755);
+  EXPECT_EQ(*FindJobProgram(kStoreProgram, self_, ""), built);
+}
+
+TEST(JobProgramTest, AMissingProgramIsAUsageError) {
   setenv("PATH", "/no/such", 1);
   std::ostringstream err;
   const char* const argv[] = {"amend", "covariance", "compute"};
-  EXPECT_EQ(RunCovariance(3, argv, &err), kExitUsage);
+  EXPECT_EQ(RunJobProgram(kCovarianceProgram, 3, argv, &err), kExitUsage);
   EXPECT_THAT(err.str(), HasSubstr("amend-covariance is neither"));
 }
 
