@@ -184,6 +184,20 @@ class GrpcClient : public Client {
     return Call(&revisions_, &v1::RevisionService::Stub::WithdrawEdits, request);
   }
 
+  absl::Status ExportRevision(
+      const v1::ExportRevisionRequest& request,
+      const std::function<bool(const v1::ExportRevisionResponse&)>& receive) override {
+    grpc::ClientContext context;
+    const auto stream = revisions_.ExportRevision(&context, request);
+    v1::ExportRevisionResponse response;
+    bool wanted = true;
+    while (stream->Read(&response)) {
+      wanted = wanted && receive(response);
+      if (!wanted) context.TryCancel();
+    }
+    return FromGrpcStatus(stream->Finish());
+  }
+
   absl::StatusOr<v1::ServerInfo> GetServerInfo() override {
     return Call(&admin_, &v1::AdminService::Stub::GetServerInfo, v1::GetServerInfoRequest());
   }

@@ -99,6 +99,12 @@ class Client {
       const amend::v1::WatchRevisionsRequest& request,
       const std::function<bool(const amend::v1::WatchRevisionsResponse&)>& receive) = 0;
 
+  // Calls `receive` with each message as it comes, on the caller's thread; false from it ends the
+  // call, with CANCELLED.
+  virtual absl::Status ExportRevision(
+      const amend::v1::ExportRevisionRequest& request,
+      const std::function<bool(const amend::v1::ExportRevisionResponse&)>& receive) = 0;
+
   virtual absl::StatusOr<amend::v1::ServerInfo> GetServerInfo() = 0;
 
   virtual absl::StatusOr<amend::v1::Backup> CreateBackup() = 0;

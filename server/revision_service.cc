@@ -150,8 +150,13 @@ Coordinator::LabelCallback AnswerMove(grpc::ServerUnaryReactor* reactor, Respons
 }  // namespace
 
 RevisionService::RevisionService(Coordinator* coordinator, const RevisionStore* store,
-                                 RevisionEventHub* changes, TaskExecutor* executor)
-    : coordinator_(coordinator), store_(store), changes_(changes), executor_(executor) {}
+                                 RevisionEventHub* changes, TaskExecutor* executor,
+                                 ExportStream::Environment* exports)
+    : coordinator_(coordinator),
+      store_(store),
+      changes_(changes),
+      executor_(executor),
+      exports_(exports) {}
 
 grpc::ServerUnaryReactor* RevisionService::GetRevision(grpc::CallbackServerContext* context,
                                                        const v1::GetRevisionRequest* request,
@@ -366,6 +371,14 @@ grpc::ServerUnaryReactor* RevisionService::WithdrawEdits(grpc::CallbackServerCon
                            *response->mutable_label() = ToProto(made.label);
                          }));
   return reactor;
+}
+
+grpc::ServerWriteReactor<v1::ExportRevisionResponse>* RevisionService::ExportRevision(
+    grpc::CallbackServerContext* context, const v1::ExportRevisionRequest* request) {
+  if (exports_ == nullptr) {
+    return v1::RevisionService::CallbackService::ExportRevision(context, request);
+  }
+  return ExportStream::Start(exports_, *request);
 }
 
 }  // namespace amend

@@ -3,6 +3,7 @@
 
 #include "amend/v1/revision.grpc.pb.h"
 #include "server/coordinator.h"
+#include "server/export_stream.h"
 #include "server/revision_event_hub.h"
 #include "server/task_executor.h"
 #include "storage/revision_store.h"
@@ -19,9 +20,10 @@ class RevisionService final : public v1::RevisionService::CallbackService {
   // Events of one WatchRevisions call that may wait to be read.
   static constexpr int kMaxWaitingEvents = 256;
 
-  // All of them outlive this object and the gRPC server.
+  // All of them outlive this object and the gRPC server. Without `exports` (null) ExportRevision is
+  // UNIMPLEMENTED.
   RevisionService(Coordinator* coordinator, const RevisionStore* store, RevisionEventHub* changes,
-                  TaskExecutor* executor);
+                  TaskExecutor* executor, ExportStream::Environment* exports = nullptr);
 
   grpc::ServerUnaryReactor* GetRevision(grpc::CallbackServerContext* context,
                                         const v1::GetRevisionRequest* request,
@@ -73,6 +75,8 @@ class RevisionService final : public v1::RevisionService::CallbackService {
   grpc::ServerUnaryReactor* WithdrawEdits(grpc::CallbackServerContext* context,
                                           const v1::WithdrawEditsRequest* request,
                                           v1::WithdrawEditsResponse* response) override;
+  grpc::ServerWriteReactor<v1::ExportRevisionResponse>* ExportRevision(
+      grpc::CallbackServerContext* context, const v1::ExportRevisionRequest* request) override;
 
  private:
   template <typename Request>
@@ -83,6 +87,7 @@ class RevisionService final : public v1::RevisionService::CallbackService {
   const RevisionStore* const store_;
   RevisionEventHub* const changes_;
   TaskExecutor* const executor_;
+  ExportStream::Environment* const exports_;
 };
 
 }  // namespace amend

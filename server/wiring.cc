@@ -18,6 +18,7 @@
 #include "core/editing/background_factors.h"
 #include "core/editing/batch_editor.h"
 #include "core/editing/edit_validation.h"
+#include "core/editing/merged_checkpoint.h"
 #include "core/model/causal_lm.h"
 #include "core/tokenizer/tokenizer.h"
 #include "grpc/health/v1/health.pb.h"
@@ -31,6 +32,7 @@
 #include "server/edit_foundation.h"
 #include "server/edit_intake.h"
 #include "server/edit_service.h"
+#include "server/export_stream.h"
 #include "server/generation_service.h"
 #include "server/host_port.h"
 #include "server/http_endpoint.h"
@@ -176,6 +178,7 @@ struct Server::Parts {
   absl::Status OpenBackups();
   absl::Status BuildEditing(EditFoundation foundation, BackgroundFactors background);
   void BuildGeneration();
+  void BuildExports();
   void BuildServices();
   v1::ServerInfo FixedInfo() const;
   absl::Status StartGrpc();
@@ -210,6 +213,9 @@ struct Server::Parts {
   std::unique_ptr<TaskExecutor> executor;
   // For what reads or copies the whole store.
   std::unique_ptr<TaskExecutor> maintenance;
+  // For merging weights.
+  std::unique_ptr<TaskExecutor> export_executor;
+  ExportStream::Environment exports;
   std::unique_ptr<ModelDecodeBackend> backend;
   std::unique_ptr<Scheduler> scheduler;
 
@@ -336,6 +342,27 @@ void Server::Parts::BuildGeneration() {
   scheduler = std::make_unique<Scheduler>(backend.get(), std::move(scheduler_options));
 }
 
+void Server::Parts::BuildExports() {
+  export_executor = std::make_unique<TaskExecutor>(TaskExecutor::Options());
+  exports.serving = serving.get();
+  exports.executor = export_executor.get();
+  exports.model_fingerprint = fingerprint;
+  exports.open = [this](const Snapshot& snapshot,
+                        bool projections_only) -> absl::StatusOr<ExportSource> {
+    // On the executor's thread: the other cores are for those who wait for tokens.
+    SetComputeThreads(1);
+    MergedCheckpoint::Options merged;
+    merged.model_directory = options.model_directory;
+    merged.model_fingerprint = fingerprint;
+    merged.revision = snapshot.revision;
+    merged.projections_only = projections_only;
+    AMEND_ASSIGN_OR_RETURN(std::unique_ptr<MergedCheckpoint> made,
+                           MergedCheckpoint::Create(merged, *model, snapshot.hooks));
+    const std::shared_ptr<MergedCheckpoint> checkpoint = std::move(made);
+    return ExportSource{checkpoint->files(), [checkpoint] { return checkpoint->Next(); }};
+  };
+}
+
 void Server::Parts::BuildServices() {
   const CheckEdits check_edits = [this](absl::Span<const Edit> edits) {
     return ValidateEdits(*tokenizer, settings, model->config().context_length, edits);
@@ -348,8 +375,8 @@ void Server::Parts::BuildServices() {
   edit_options.default_thresholds = profile.gate_thresholds;
   edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), store.get(),
                                                executor.get(), check_edits, edit_options);
-  revision_service =
-      std::make_unique<RevisionService>(coordinator.get(), store.get(), &changes, executor.get());
+  revision_service = std::make_unique<RevisionService>(coordinator.get(), store.get(), &changes,
+                                                       executor.get(), &exports);
   GenerationService::Options generation;
   generation.resolve_revision = [this](Revision revision) { return serving->Resolve(revision); };
   generation.resolve_label = [this](absl::string_view label) { return serving->Resolve(label); };
@@ -449,6 +476,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   AMEND_RETURN_IF_ERROR(parts->OpenStore());
   AMEND_RETURN_IF_ERROR(parts->OpenBackups());
   parts->BuildGeneration();
+  parts->BuildExports();
   parts->BuildServices();
   AMEND_RETURN_IF_ERROR(parts->StartGrpc());
   AMEND_ASSIGN_OR_RETURN(const auto live, parts->serving->Resolve(kLiveLabel));
@@ -486,6 +514,7 @@ void Server::Shutdown() {
   parts_->grpc_server->Shutdown(absl::ToChronoTime(absl::Now() + kLastCalls));
   parts_->executor->Stop();
   parts_->maintenance->Stop();
+  parts_->export_executor->Stop();
 }
 
 }  // namespace amend

@@ -11,6 +11,7 @@
 #include "client/cli/command.h"
 #include "client/cli/edit_command.h"
 #include "client/cli/evaluate_command.h"
+#include "client/cli/export_command.h"
 #include "client/cli/generate_command.h"
 #include "client/cli/history_commands.h"
 #include "client/cli/job_program.h"
@@ -40,6 +41,7 @@ struct Options {
   RetentionOptions retention;
   WithdrawOptions withdraw;
   EvaluateOptions evaluate;
+  ExportOptions exports;
   StoreOptions store;
 };
 
@@ -77,6 +79,7 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
   add(AddAuditCommand(app, &options->history), RunAudit, options->history);
   commands.push_back({AddStatusCommand(app), RunStatus});
   add(AddEvaluateCommand(app, &options->evaluate), RunEvaluate, options->evaluate);
+  add(AddExportCommand(app, &options->exports), RunExport, options->exports);
   const CLI::App* const store = AddStoreCommand(app, &options->store);
   commands.push_back({store, [store, options](const CommandContext& context) {
                         return RunStore(context, *store, options->store);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "client/sha256.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/server_builder.h"
@@ -571,6 +572,45 @@ grpc::Status FakeServer::WithdrawEdits(grpc::ServerContext*,
   }
   *response->mutable_revision() = std::move(revision);
   FillLabel(response->mutable_label());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::ExportRevision(grpc::ServerContext*,
+                                        const v1::ExportRevisionRequest* request,
+                                        grpc::ServerWriter<v1::ExportRevisionResponse>* writer) {
+  v1::RevisionSelector at;
+  if (request->has_revision()) at.set_revision(request->revision());
+  if (request->has_label()) at.set_label(request->label());
+  int64_t revision;
+  {
+    absl::MutexLock lock(&mutex_);
+    const grpc::Status status = Resolve(at, &revision);
+    if (!status.ok()) return status;
+  }
+  std::vector<std::string> names = {"config.json", "model.safetensors"};
+  if (request->projections_only()) names = {"merged_projections.safetensors"};
+  const auto content = [&](const std::string& name) {
+    return absl::StrCat(name, " of revision ", revision);
+  };
+  v1::ExportRevisionResponse message;
+  message.mutable_start()->set_revision(revision);
+  for (const std::string& name : names) {
+    v1::ExportFile* const file = message.mutable_start()->add_files();
+    file->set_name(name);
+    file->set_size(static_cast<int64_t>(content(name).size()));
+  }
+  writer->Write(message);
+  for (size_t i = 0; i < names.size(); ++i) {
+    std::string bytes = content(names[i]);
+    Sha256 digest;
+    digest.Update(bytes);
+    if (options_.spoil_exports) bytes[0] ^= 1;
+    v1::ExportChunk* const chunk = message.mutable_chunk();
+    chunk->set_file(static_cast<int32_t>(i));
+    chunk->set_bytes(bytes);
+    chunk->set_sha256(digest.HexDigest());
+    writer->Write(message);
+  }
   return grpc::Status::OK;
 }
 

@@ -31,6 +31,8 @@ struct FakeServerOptions {
   bool refuse_first_batch = false;
   // Sends nothing for these offsets on a stream; GetEditBatch knows them.
   std::vector<int64_t> silent_offsets;
+  // ExportRevision sends other bytes than it has the digest of.
+  bool spoil_exports = false;
   // VerifyStore finds this many damages.
   int damages = 0;
 };
@@ -92,6 +94,10 @@ class FakeServer final : public amend::v1::EditService::Service,
   grpc::Status WithdrawEdits(grpc::ServerContext* context,
                              const amend::v1::WithdrawEditsRequest* request,
                              amend::v1::WithdrawEditsResponse* response) override;
+  // Each file holds its name and the revision.
+  grpc::Status ExportRevision(
+      grpc::ServerContext* context, const amend::v1::ExportRevisionRequest* request,
+      grpc::ServerWriter<amend::v1::ExportRevisionResponse>* writer) override;
   grpc::Status GetServerInfo(grpc::ServerContext* context,
                              const amend::v1::GetServerInfoRequest* request,
                              amend::v1::ServerInfo* response) override;

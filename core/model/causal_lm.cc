@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -47,12 +46,16 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& 
 absl::StatusOr<std::string> ModelFingerprint(const std::string& directory) {
   AMEND_ASSIGN_OR_RETURN(std::vector<std::string> paths, Checkpoint::WeightFiles(directory));
   paths.push_back(directory + "/config.json");
-  std::sort(paths.begin(), paths.end());
-  std::string lines;
+  std::map<std::string, std::string> digests;
   for (const std::string& path : paths) {
-    AMEND_ASSIGN_OR_RETURN(const std::string digest, Sha256HexOfFile(path));
-    absl::StrAppend(&lines, path.substr(path.rfind('/') + 1), " ", digest, "\n");
+    AMEND_ASSIGN_OR_RETURN(digests[path.substr(path.rfind('/') + 1)], Sha256HexOfFile(path));
   }
+  return FingerprintOf(digests);
+}
+
+std::string FingerprintOf(const std::map<std::string, std::string>& digests) {
+  std::string lines;
+  for (const auto& [name, digest] : digests) absl::StrAppend(&lines, name, " ", digest, "\n");
   return Sha256Hex(lines);
 }
 

@@ -2,6 +2,7 @@
 #define AMEND_CORE_MODEL_CAUSAL_LM_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/types.h"
 #include "core/model/model_config.h"
+#include "core/model/stored_projection.h"
 
 namespace at {
 class Tensor;
@@ -63,6 +65,8 @@ class CausalLm {
   // The MLP's down-projection that hooks stand beside: a view [d_out, d_in] whatever the
   // checkpoint's own layout.
   virtual at::Tensor DownProjection(LayerIndex layer) const = 0;
+  // The same matrix in the checkpoint.
+  virtual StoredProjection StoredDownProjection(LayerIndex layer) const = 0;
   virtual int64_t ParameterCount() const = 0;
   // The same model, weights shared, that runs the blocks from `first` on and the head with packed
   // weights (see PackedWeight): for many forward and backward passes over about `rows` rows. Only
@@ -87,6 +91,9 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& 
 
 // sha-256 (hex) over config.json and the weight files, each with its name, in order of name.
 absl::StatusOr<std::string> ModelFingerprint(const std::string& directory);
+
+// The same from the sha-256 (hex) of each of these files, by name.
+std::string FingerprintOf(const std::map<std::string, std::string>& digests);
 
 // Whether LibTorch sees a CUDA device in this process.
 bool CudaIsAvailable();

@@ -88,8 +88,7 @@ bool ByteCount(const std::vector<int64_t>& shape, int64_t element_size, int64_t*
 }
 
 // One tensor's part of the header. Returns what is wrong, or nothing.
-template <typename Entry>
-std::string ParseEntry(const Json& value, int64_t data_size, Entry* entry) {
+std::string ParseEntry(const Json& value, int64_t data_size, TensorEntry* entry) {
   const auto is_count = [](const Json& json) {
     return json.is_number_unsigned() &&
            json.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
@@ -142,7 +141,8 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   if (!file) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot read the header"));
   auto result = std::unique_ptr<SafetensorsFile>(new SafetensorsFile(path));
   result->data_offset_ = 8 + static_cast<int64_t>(header_size);
-  AMEND_RETURN_IF_ERROR(result->ParseHeader(header, file_size - result->data_offset_));
+  result->data_size_ = file_size - result->data_offset_;
+  AMEND_RETURN_IF_ERROR(result->ParseHeader(header, result->data_size_));
   return result;
 }
 
@@ -157,7 +157,7 @@ absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t dat
       }
       continue;
     }
-    Entry entry;
+    TensorEntry entry;
     if (const std::string wrong = ParseEntry(value, data_size, &entry); !wrong.empty())
       return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", name, ": ", wrong));
     entries_.emplace(name, std::move(entry));
@@ -166,7 +166,7 @@ absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t dat
 }
 
 absl::Status SafetensorsFile::CheckNoOverlap() const {
-  std::vector<const std::pair<const std::string, Entry>*> by_begin;
+  std::vector<const std::pair<const std::string, TensorEntry>*> by_begin;
   for (const auto& item : entries_) {
     if (item.second.end > item.second.begin) by_begin.push_back(&item);
   }
@@ -188,11 +188,19 @@ std::vector<std::string> SafetensorsFile::TensorNames() const {
   return names;
 }
 
+absl::StatusOr<std::string> SafetensorsFile::ReadHeader() const {
+  std::string header(data_offset_, '\0');
+  std::ifstream file(path_, std::ios::binary);
+  file.read(header.data(), data_offset_);
+  if (!file) return absl::DataLossError(absl::StrCat(path_, ": cannot read the header"));
+  return header;
+}
+
 absl::StatusOr<at::Tensor> SafetensorsFile::Read(const std::string& name) const {
   const auto it = entries_.find(name);
   if (it == entries_.end())
     return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
-  const Entry& entry = it->second;
+  const TensorEntry& entry = it->second;
   at::Tensor tensor =
       at::empty(entry.shape, at::TensorOptions().dtype(FindDtype(entry.dtype)->type));
   std::ifstream file(path_, std::ios::binary);
@@ -203,11 +211,29 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Read(const std::string& name) const 
   return tensor;
 }
 
-absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
-                              const std::string& path,
+std::string SafetensorsHeader(const std::map<std::string, TensorEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
+  for (const auto& [name, entry] : entries) {
+    header[name] = {
+        {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  const uint64_t size = text.size();
+  return std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + text;
+}
+
+at::ScalarType ScalarTypeOf(const std::string& dtype) {
+  const DtypeName* found = FindDtype(dtype);
+  return found == nullptr ? at::ScalarType::Undefined : found->type;
+}
+
+absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                              const std::string& path,
+                              const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, TensorEntry> entries;
   std::vector<at::Tensor> contiguous;
   int64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -218,14 +244,10 @@ absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
     }
     contiguous.push_back(tensor.to(at::kCPU).contiguous());
     const int64_t bytes = contiguous.back().nbytes();
-    header[name] = {{"dtype", dtype->name},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, offset + bytes}}};
+    entries[name] = {dtype->name, tensor.sizes().vec(), offset, offset + bytes};
     offset += bytes;
   }
-  std::string text = header.dump();
-  text.append((8 - text.size() % 8) % 8, ' ');
-  const uint64_t size = text.size();
+  const std::string header = SafetensorsHeader(entries, metadata);
 
   const std::string temporary = path + ".tmp";
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -233,9 +255,7 @@ absl::Status WriteSafetensors(const std::map<std::string, at::Tensor>& tensors,
     return absl::UnavailableError(
         absl::StrCat("cannot create ", temporary, ": ", std::strerror(errno)));
   const absl::Cleanup close_file = [fd] { close(fd); };
-  AMEND_RETURN_IF_ERROR(
-      WriteAll(fd, reinterpret_cast<const char*>(&size), sizeof(size), temporary));
-  AMEND_RETURN_IF_ERROR(WriteAll(fd, text.data(), text.size(), temporary));
+  AMEND_RETURN_IF_ERROR(WriteAll(fd, header.data(), header.size(), temporary));
   for (const at::Tensor& tensor : contiguous) {
     AMEND_RETURN_IF_ERROR(WriteAll(fd, static_cast<const char*>(tensor.const_data_ptr()),
                                    tensor.nbytes(), temporary));

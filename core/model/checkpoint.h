@@ -13,6 +13,21 @@
 
 namespace amend {
 
+// A tensor of a safetensors file: its bytes are [begin, end) of the data behind the header.
+struct TensorEntry {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// The 8-byte length and the header of a safetensors file of these tensors.
+std::string SafetensorsHeader(const std::map<std::string, TensorEntry>& entries,
+                              const std::map<std::string, std::string>& metadata);
+
+// The type of a dtype in a header ("F16"); undefined for one that files here do not hold.
+at::ScalarType ScalarTypeOf(const std::string& dtype);
+
 // Named tensors in one safetensors file (https://github.com/huggingface/safetensors: 8-byte header
 // length, JSON header, raw data). Thread-compatible.
 class SafetensorsFile {
@@ -24,6 +39,12 @@ class SafetensorsFile {
   const std::string& path() const { return path_; }
   std::vector<std::string> TensorNames() const;
   bool Contains(const std::string& name) const { return entries_.count(name) > 0; }
+  const std::map<std::string, TensorEntry>& entries() const { return entries_; }
+  // Where the data begins in the file, and its bytes.
+  int64_t data_offset() const { return data_offset_; }
+  int64_t data_size() const { return data_size_; }
+  // All bytes before the data, as the file has them.
+  absl::StatusOr<std::string> ReadHeader() const;
   // The texts under "__metadata__"; those that are no strings are left out.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The tensor in the file's own dtype (F64, F32, F16, BF16, I64, I32, U8, BOOL), in memory of its
@@ -31,19 +52,14 @@ class SafetensorsFile {
   absl::StatusOr<at::Tensor> Read(const std::string& name) const;
 
  private:
-  struct Entry {
-    std::string dtype;
-    std::vector<int64_t> shape;
-    int64_t begin = 0;
-    int64_t end = 0;
-  };
   explicit SafetensorsFile(std::string path) : path_(std::move(path)) {}
   absl::Status ParseHeader(const std::string& header, int64_t data_size);
   absl::Status CheckNoOverlap() const;
 
   const std::string path_;
   int64_t data_offset_ = 0;
-  std::map<std::string, Entry> entries_;
+  int64_t data_size_ = 0;
+  std::map<std::string, TensorEntry> entries_;
   std::map<std::string, std::string> metadata_;
 };
 

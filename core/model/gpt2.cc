@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,12 @@
 
 namespace amend {
 namespace {
+
+constexpr ProjectionLayout kLayout = ProjectionLayout::kInOut;
+
+std::string DownProjectionName(int layer) {
+  return absl::StrCat("transformer.h.", layer, ".mlp.c_proj");
+}
 
 struct Gpt2Block {
   LayerNorm1d attention_norm;
@@ -78,6 +85,10 @@ class Gpt2 : public CausalLm {
     return weights_.blocks[layer.value()].mlp_down.weight;
   }
 
+  StoredProjection StoredDownProjection(LayerIndex layer) const override {
+    return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
+  }
+
   int64_t ParameterCount() const override {
     const int64_t d = config().hidden_size;
     const int64_t m = config().intermediate_size;
@@ -109,7 +120,6 @@ absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfi
   const int64_t d = config.hidden_size;
   const int64_t m = config.intermediate_size;
   const double epsilon = config.layer_norm_epsilon;
-  constexpr ProjectionLayout kLayout = ProjectionLayout::kInOut;
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   Gpt2Block block;
   AMEND_ASSIGN_OR_RETURN(block.attention_norm, reader.ReadLayerNorm(prefix + "ln_1", d, epsilon));
@@ -119,7 +129,8 @@ absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfi
                          reader.ReadLinear(prefix + "attn.c_proj", d, d, kLayout));
   AMEND_ASSIGN_OR_RETURN(block.mlp_norm, reader.ReadLayerNorm(prefix + "ln_2", d, epsilon));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.c_fc", d, m, kLayout));
-  AMEND_ASSIGN_OR_RETURN(block.mlp_down, reader.ReadLinear(prefix + "mlp.c_proj", m, d, kLayout));
+  AMEND_ASSIGN_OR_RETURN(block.mlp_down,
+                         reader.ReadLinear(DownProjectionName(layer), m, d, kLayout));
   return block;
 }
 

@@ -8,6 +8,7 @@
 #include <ATen/ops/pow.h>
 #include <ATen/ops/stack.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,12 @@
 
 namespace amend {
 namespace {
+
+constexpr ProjectionLayout kLayout = ProjectionLayout::kOutIn;
+
+std::string DownProjectionName(int layer) {
+  return absl::StrCat("transformer.h.", layer, ".mlp.fc_out");
+}
 
 struct GptjBlock {
   LayerNorm1d norm;
@@ -82,6 +89,10 @@ class Gptj : public CausalLm {
     return weights_.blocks[layer.value()].mlp_down.weight;
   }
 
+  StoredProjection StoredDownProjection(LayerIndex layer) const override {
+    return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
+  }
+
   int64_t ParameterCount() const override {
     const int64_t d = config().hidden_size;
     const int64_t m = config().intermediate_size;
@@ -134,7 +145,6 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
                                     int layer) {
   const int64_t d = config.hidden_size;
   const int64_t m = config.intermediate_size;
-  constexpr ProjectionLayout kLayout = ProjectionLayout::kOutIn;
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   GptjBlock block;
   AMEND_ASSIGN_OR_RETURN(block.norm,
@@ -148,7 +158,8 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
   AMEND_ASSIGN_OR_RETURN(block.attention_out,
                          reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.fc_in", d, m, kLayout));
-  AMEND_ASSIGN_OR_RETURN(block.mlp_down, reader.ReadLinear(prefix + "mlp.fc_out", m, d, kLayout));
+  AMEND_ASSIGN_OR_RETURN(block.mlp_down,
+                         reader.ReadLinear(DownProjectionName(layer), m, d, kLayout));
   return block;
 }
 

@@ -10,6 +10,7 @@
 #include "core/model/causal_lm.h"
 #include "core/model/checkpoint.h"
 #include "core/model/packed_weight.h"
+#include "core/model/stored_projection.h"
 
 // Building blocks that architectures share. Letters: T packed tokens.
 
@@ -36,9 +37,6 @@ struct LayerNorm1d {
 
   at::Tensor operator()(const at::Tensor& x) const;
 };
-
-// How a checkpoint stores a projection's matrix.
-enum class ProjectionLayout { kOutIn, kInOut };
 
 // Reads weights of one checkpoint to one device and dtype.
 class WeightReader {

@@ -114,6 +114,7 @@ _ALLOWED_DEPS = {
         "cli11",
         "grpc",
         "json",
+        "openssl",
         "protobuf",
     ],
     "jobs": [
