@@ -88,6 +88,9 @@ class RevisionStore {
   // reading the disk does, and reads and writes go on meanwhile. An error only when it could not be
   // done: CANCELLED when the observer ended it.
   virtual absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const = 0;
+
+  // From now on nothing is written: every write gets `why`, an error.
+  virtual void Freeze(const absl::Status& why) = 0;
 };
 
 }  // namespace amend

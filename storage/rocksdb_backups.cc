@@ -150,9 +150,10 @@ absl::StatusOr<BackupRecord> RocksDbBackups::CopyCheckpoint(int64_t create_time_
   record.model_fingerprint = identity.model_fingerprint;
   record.model_name = identity.model_name;
   const std::string doing = absl::StrCat("back up to ", options_.directory);
+  AMEND_ASSIGN_OR_RETURN(const auto opened, copy->Acquire());
   rocksdb::BackupID number = 0;
   AMEND_RETURN_IF_ERROR(TranslateStatus(
-      engine_->CreateNewBackupWithMetadata(rocksdb::CreateBackupOptions(), copy->db(),
+      engine_->CreateNewBackupWithMetadata(rocksdb::CreateBackupOptions(), opened->db.get(),
                                            EncodeBackup(record), &number),
       doing));
   rocksdb::BackupInfo info;

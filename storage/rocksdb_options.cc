@@ -23,13 +23,16 @@ rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
   // A record that was not acknowledged may end in the middle of the log's last bytes; any other
   // damage is an error. The default would drop everything behind it, acknowledged or not.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  // A start replays the log and leaves it, rather than writing it all again.
-  options.avoid_flush_during_recovery = true;
+  // A start writes what it finds in the log to tables, synced, before anybody is answered from it:
+  // the kernel may show bytes that it failed to sync, and forget them later.
+  options.avoid_flush_during_recovery = false;
   options.max_total_wal_size = kMaxWalBytes;
   options.skip_stats_update_on_db_open = true;
   options.keep_log_file_num = 2;
   options.max_log_file_size = kMaxInfoLogBytes;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  // SyncedDb::Recover is the only way out of an error.
+  options.max_bgerror_resume_count = 0;
   return options;
 }
 

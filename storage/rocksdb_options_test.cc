@@ -12,6 +12,7 @@ TEST(RocksDbOptionsTest, WhatWouldLoseAcknowledgedWritesIsOff) {
   EXPECT_FALSE(options.manual_wal_flush);
   EXPECT_EQ(options.recycle_log_file_num, 0u);
   EXPECT_EQ(options.wal_recovery_mode, rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords);
+  EXPECT_FALSE(options.avoid_flush_during_recovery);
   EXPECT_TRUE(options.paranoid_checks);
   EXPECT_TRUE(CheckedRead().verify_checksums);
 }

@@ -1,19 +1,13 @@
 #include "storage/rocksdb_revision_store.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
@@ -33,38 +27,6 @@ constexpr absl::string_view kLabelFloorKey = "label_floor";
 
 // Blob files of so many bytes are written anew for any garbage, larger ones for half of it.
 constexpr uint64_t kSmallBlobBytes = 64 << 20;
-constexpr size_t kBlockCacheBytes = 16 << 20;
-
-absl::Status CheckDirectory(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (path.empty()) return absl::InvalidArgumentError("the path of the store is empty");
-  const fs::file_status status = fs::status(path, error);
-  if (fs::exists(status) && !fs::is_directory(status)) {
-    return absl::FailedPreconditionError(absl::StrCat("store ", path, " is not a directory"));
-  }
-  fs::create_directories(path, error);
-  if (error) {
-    const bool denied = error == std::errc::permission_denied;
-    return absl::Status(
-        denied ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kFailedPrecondition,
-        absl::StrCat("store ", path, " cannot be made: ", error.message()));
-  }
-  if (access(path.c_str(), R_OK | W_OK | X_OK) != 0) {
-    return absl::PermissionDeniedError(absl::StrCat("store ", path, " cannot be written"));
-  }
-  if (fs::exists(fs::path(path) / "CURRENT", error)) return absl::OkStatus();
-  // RocksDB would make a new database here. It makes CURRENT before all others of these files.
-  for (const auto& file : fs::directory_iterator(path, error)) {
-    const std::string extension = file.path().extension().string();
-    if (extension == ".sst" || extension == ".blob" || extension == ".log") {
-      return absl::DataLossError(absl::StrCat("store ", path, " has ",
-                                              file.path().filename().string(),
-                                              " but its file CURRENT is missing"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -83,57 +45,62 @@ absl::string_view RocksDbRevisionStore::NameOf(ColumnFamily family) {
 
 absl::StatusOr<std::unique_ptr<RocksDbRevisionStore>> RocksDbRevisionStore::Open(
     const Options& options) {
-  AMEND_RETURN_IF_ERROR(CheckDirectory(options.path));
   std::unique_ptr<RocksDbRevisionStore> store(new RocksDbRevisionStore(options));
-  AMEND_RETURN_IF_ERROR(store->OpenDb());
-  AMEND_RETURN_IF_ERROR(store->CheckFormat());
-  AMEND_RETURN_IF_ERROR(store->LoadState());
+  SyncedDb::Options db_options;
+  db_options.path = options.path;
+  for (int i = 0; i < kCount; ++i) {
+    const auto family = static_cast<ColumnFamily>(i);
+    db_options.families.push_back({std::string(NameOf(family)), family == kFactors});
+  }
+  db_options.compaction = options.compaction;
+  db_options.observer = options.observer;
+  db_options.env = options.env;
+  db_options.on_trouble = [store = store.get()] {
+    absl::MutexLock lock(&store->trouble_mu_);
+    store->trouble_ = true;
+  };
+  AMEND_ASSIGN_OR_RETURN(store->db_, SyncedDb::Open(std::move(db_options)));
+  absl::Status status = store->CheckFormat();
+  if (status.ok()) status = store->LoadState();
+  if (!status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat("open store ", options.path, ": ", status.message()));
+  }
+  store->keeper_ = std::thread([store = store.get()] { store->KeepWritable(); });
   return store;
 }
 
 RocksDbRevisionStore::RocksDbRevisionStore(const Options& options) : options_(options) {}
 
 RocksDbRevisionStore::~RocksDbRevisionStore() {
-  if (db_ == nullptr) return;
-  for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
-  db_->Close();
+  {
+    absl::MutexLock lock(&trouble_mu_);
+    stopping_ = true;
+  }
+  if (keeper_.joinable()) keeper_.join();
+  // RocksDB's threads, which end here, may still tell of trouble.
+  db_.reset();
 }
 
-absl::Status RocksDbRevisionStore::OpenDb() {
-  const rocksdb::DBOptions db_options = MakeDbOptions(options_.env);
-  const auto cache = rocksdb::NewLRUCache(kBlockCacheBytes);
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  std::vector<std::string> ours = {rocksdb::kDefaultColumnFamilyName};
-  for (int i = 0; i < kCount; ++i) {
-    const auto family = static_cast<ColumnFamily>(i);
-    ours.emplace_back(NameOf(family));
-    families.emplace_back(ours.back(), MakeFamilyOptions(cache, family == kFactors));
-  }
-  families.emplace_back(rocksdb::kDefaultColumnFamilyName, MakeFamilyOptions(cache, false));
-  // RocksDB wants every family named, those of a newer format too.
-  std::vector<std::string> on_disk;
-  if (std::filesystem::exists(std::filesystem::path(options_.path) / "CURRENT")) {
-    const rocksdb::Status listed =
-        rocksdb::DB::ListColumnFamilies(db_options, options_.path, &on_disk);
-    AMEND_RETURN_IF_ERROR(TranslateStatus(listed, absl::StrCat("open store ", options_.path)));
-  }
-  for (const std::string& name : on_disk) {
-    if (std::find(ours.begin(), ours.end(), name) == ours.end()) {
-      families.emplace_back(name, MakeFamilyOptions(cache, false));
+void RocksDbRevisionStore::KeepWritable() {
+  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(trouble_mu_) {
+    return trouble_ || stopping_;
+  };
+  while (true) {
+    {
+      absl::MutexLock lock(&trouble_mu_);
+      trouble_mu_.Await(absl::Condition(&has_work));
+      if (stopping_) return;
+      trouble_ = false;
     }
+    {
+      absl::MutexLock lock(&write_mu_);
+      if (db_->Recover().ok()) continue;
+    }
+    absl::MutexLock lock(&trouble_mu_);
+    trouble_ = true;
+    if (trouble_mu_.AwaitWithTimeout(absl::Condition(&stopping_), options_.retry_delay)) return;
   }
-  for (rocksdb::ColumnFamilyDescriptor& family : families) {
-    family.options.disable_auto_compactions = !options_.compaction;
-  }
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::Open(db_options, options_.path, families, &handles_, &db);
-  db_.reset(db);
-  if (IsLockHeld(opened)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("store ", options_.path, " is in use by another process"));
-  }
-  return TranslateStatus(opened, absl::StrCat("open store ", options_.path));
 }
 
 absl::Status RocksDbRevisionStore::CheckFormat() {
@@ -198,15 +165,25 @@ std::string RocksDbRevisionStore::Doing(absl::string_view verb, ColumnFamily fam
 
 absl::StatusOr<std::optional<std::string>> RocksDbRevisionStore::Get(ColumnFamily family,
                                                                      absl::string_view key) const {
+  AMEND_ASSIGN_OR_RETURN(const auto opened, db_->Acquire());
   std::string value;
-  const rocksdb::Status status = db_->Get(CheckedRead(), handles_[family], ToSlice(key), &value);
+  const rocksdb::Status status =
+      opened->db->Get(CheckedRead(), opened->handles[family], ToSlice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) return TranslateStatus(status, Doing("read", family, key));
   return std::optional<std::string>(std::move(value));
 }
 
-std::unique_ptr<rocksdb::Iterator> RocksDbRevisionStore::NewIterator(ColumnFamily family) const {
-  return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(CheckedRead(), handles_[family]));
+std::shared_ptr<rocksdb::Iterator> RocksDbRevisionStore::NewIterator(ColumnFamily family) const {
+  const auto opened = db_->Acquire();
+  if (!opened.ok()) {
+    return std::shared_ptr<rocksdb::Iterator>(rocksdb::NewErrorIterator(
+        rocksdb::Status::TryAgain(std::string(opened.status().message()))));
+  }
+  rocksdb::Iterator* iterator =
+      (*opened)->db->NewIterator(CheckedRead(), (*opened)->handles[family]);
+  return std::shared_ptr<rocksdb::Iterator>(
+      iterator, [opened = *opened](rocksdb::Iterator* done) { delete done; });
 }
 
 absl::Status RocksDbRevisionStore::IteratorStatus(const rocksdb::Iterator& iterator,
@@ -226,25 +203,21 @@ absl::StatusOr<int64_t> RocksDbRevisionStore::LastNumber(ColumnFamily family) co
 
 void RocksDbRevisionStore::Put(ColumnFamily family, absl::string_view key, absl::string_view value,
                                rocksdb::WriteBatch* batch) const {
-  batch->Put(handles_[family], ToSlice(key), ToSlice(value));
+  // While it is closed Write refuses the batch.
+  if (const auto opened = db_->Acquire(); opened.ok()) {
+    batch->Put((*opened)->handles[family], ToSlice(key), ToSlice(value));
+  }
+}
+
+void RocksDbRevisionStore::Delete(ColumnFamily family, absl::string_view key,
+                                  rocksdb::WriteBatch* batch) const {
+  if (const auto opened = db_->Acquire(); opened.ok()) {
+    batch->Delete((*opened)->handles[family], ToSlice(key));
+  }
 }
 
 absl::Status RocksDbRevisionStore::Write(absl::string_view doing, rocksdb::WriteBatch* batch) {
-  const std::string what = absl::StrCat(doing, " to store ", options_.path);
-  if (!last_write_.ok()) {
-    const rocksdb::Status resumed = db_->Resume();
-    // RocksDB is waiting for space by itself: still the same error.
-    if (resumed.IsBusy()) return last_write_;
-    AMEND_RETURN_IF_ERROR(TranslateStatus(resumed, what));
-  }
-  rocksdb::WriteOptions options;
-  options.sync = true;
-  const auto start = std::chrono::steady_clock::now();
-  const rocksdb::Status status = db_->Write(options, batch);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  last_write_ = TranslateStatus(status, what);
-  if (options_.observer != nullptr) options_.observer->OnSync(elapsed.count(), status.ok());
-  return last_write_;
+  return db_->Write(doing, batch);
 }
 
 std::optional<StoreIdentity> RocksDbRevisionStore::identity() const {
@@ -274,7 +247,7 @@ void RocksDbRevisionStore::PlanLedger(const LedgerEntry& entry, int64_t sequence
   stored.sequence = sequence;
   Put(kLedger, key, EncodeLedgerEntry({NameOf(kLedger), key}, stored), batch);
   if (IsTerminal(entry.state)) {
-    batch->Delete(handles_[kPending], pending_key);
+    Delete(kPending, pending_key, batch);
   } else {
     Put(kPending, pending_key, SealValue({NameOf(kPending), pending_key}, key), batch);
   }
@@ -421,19 +394,17 @@ absl::StatusOr<std::vector<RevisionRecord>> RocksDbRevisionStore::ListRevisions(
 absl::StatusOr<Matrix> RocksDbRevisionStore::ReadBlob(Revision revision,
                                                       const BlobReference& blob) const {
   const std::string key = EncodeFactorKey({revision, blob.layer, blob.part});
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status status = db_->Get(CheckedRead(), handles_[kFactors], key, &value);
-  if (status.IsNotFound()) {
+  AMEND_ASSIGN_OR_RETURN(const auto value, Get(kFactors, key));
+  if (!value.has_value()) {
     return absl::DataLossError(absl::StrCat(Doing("read", kFactors, key), ": it is missing"));
   }
-  AMEND_RETURN_IF_ERROR(TranslateStatus(status, Doing("read", kFactors, key)));
-  const std::string found = SealDigest(ToView(value));
+  const std::string found = SealDigest(*value);
   if (found != blob.digest) {
     return absl::DataLossError(absl::StrCat(Doing("read", kFactors, key), ": expected digest ",
                                             absl::BytesToHexString(blob.digest), ", found ",
                                             absl::BytesToHexString(found)));
   }
-  return DecodeMatrix({NameOf(kFactors), key}, ToView(value));
+  return DecodeMatrix({NameOf(kFactors), key}, *value);
 }
 
 absl::StatusOr<RevisionFactors> RocksDbRevisionStore::ReadFactors(Revision revision) const {
@@ -574,7 +545,7 @@ absl::Status RocksDbRevisionStore::PlanLabels(const StoreStep& step, Plan* plan)
   if (step.label_deletion) {
     const std::string& name = step.label_deletion->name;
     AMEND_ASSIGN_OR_RETURN(const LabelRecord label, GetLabel(name));
-    plan->batch.Delete(handles_[kLabels], name);
+    Delete(kLabels, name, &plan->batch);
     plan->label_floor = std::max(label_floor_, label.generation);
     Put(kMeta, kLabelFloorKey, EncodeCounter({NameOf(kMeta), kLabelFloorKey}, plan->label_floor),
         &plan->batch);
@@ -589,7 +560,7 @@ absl::Status RocksDbRevisionStore::PlanMarks(const MarkChange& change,
   stored->record.marks = change.marks;
   if (change.marks.purge_time_us != 0) {
     for (const BlobReference& blob : stored->blobs) {
-      batch->Delete(handles_[kFactors], EncodeFactorKey({change.revision, blob.layer, blob.part}));
+      Delete(kFactors, EncodeFactorKey({change.revision, blob.layer, blob.part}), batch);
     }
     stored->has_factors = false;
     stored->blobs.clear();
@@ -637,6 +608,11 @@ absl::Status RocksDbRevisionStore::Commit(const StoreStep& step) {
   return absl::OkStatus();
 }
 
+void RocksDbRevisionStore::Freeze(const absl::Status& why) {
+  absl::MutexLock write_lock(&write_mu_);
+  db_->Freeze(why);
+}
+
 absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int64_t before,
                                                                          int limit) const {
   std::vector<AuditRecord> records;
@@ -654,23 +630,24 @@ absl::StatusOr<std::vector<AuditRecord>> RocksDbRevisionStore::ListAudit(int64_t
 
 absl::Status RocksDbRevisionStore::ReclaimSpace(std::atomic<bool>* cancelled) {
   const std::string doing = absl::StrCat("reclaim space of store ", options_.path);
+  AMEND_ASSIGN_OR_RETURN(const auto opened, db_->Acquire());
+  rocksdb::DB& db = *opened->db;
+  rocksdb::ColumnFamilyHandle* const factors = opened->handles[kFactors];
   rocksdb::CompactRangeOptions compaction;
   compaction.canceled = cancelled;
   compaction.exclusive_manual_compaction = false;
   // Drops the keys, with values that lie beside them and blob files of which nothing is left.
   compaction.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
   const auto compact = [&] {
-    const rocksdb::Status status =
-        db_->CompactRange(compaction, handles_[kFactors], nullptr, nullptr);
+    const rocksdb::Status status = db.CompactRange(compaction, factors, nullptr, nullptr);
     if (cancelled->load()) return absl::CancelledError(absl::StrCat(doing, ": told to stop"));
     return TranslateStatus(status, doing);
   };
   AMEND_RETURN_IF_ERROR(compact());
   uint64_t total = 0;
   uint64_t garbage = 0;
-  db_->GetIntProperty(handles_[kFactors], rocksdb::DB::Properties::kLiveBlobFileSize, &total);
-  db_->GetIntProperty(handles_[kFactors], rocksdb::DB::Properties::kLiveBlobFileGarbageSize,
-                      &garbage);
+  db.GetIntProperty(factors, rocksdb::DB::Properties::kLiveBlobFileSize, &total);
+  db.GetIntProperty(factors, rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &garbage);
   // Writing blob files anew costs as much as what is still needed of them.
   if (garbage == 0 || (total > kSmallBlobBytes && garbage < total / 2)) return absl::OkStatus();
   compaction.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
@@ -681,19 +658,24 @@ absl::Status RocksDbRevisionStore::ReclaimSpace(std::atomic<bool>* cancelled) {
 
 absl::StatusOr<StoreVerification> RocksDbRevisionStore::Verify(
     const VerificationObserver& observer) const {
-  return VerifyRocksDb(db_.get(), handles_, observer);
+  AMEND_ASSIGN_OR_RETURN(const auto opened, db_->Acquire());
+  return VerifyRocksDb(opened->db.get(), opened->handles, observer);
 }
 
 absl::StatusOr<std::string> RocksDbRevisionStore::Digest() const {
-  return DigestOfRocksDb(db_.get(), handles_);
+  AMEND_ASSIGN_OR_RETURN(const auto opened, db_->Acquire());
+  return DigestOfRocksDb(opened->db.get(), opened->handles);
 }
 
 absl::Status RocksDbRevisionStore::CreateCheckpoint(const std::string& path) {
   const std::string doing = absl::StrCat("link the files of store ", options_.path, " to ", path);
-  rocksdb::Checkpoint* raw = nullptr;
-  AMEND_RETURN_IF_ERROR(TranslateStatus(rocksdb::Checkpoint::Create(db_.get(), &raw), doing));
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  // In this order: whoever opens the database again holds the lock and waits for all who use it.
   absl::MutexLock lock(&write_mu_);
+  AMEND_ASSIGN_OR_RETURN(const auto opened, db_->Acquire());
+  rocksdb::Checkpoint* raw = nullptr;
+  AMEND_RETURN_IF_ERROR(
+      TranslateStatus(rocksdb::Checkpoint::Create(opened->db.get(), &raw), doing));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
   return TranslateStatus(checkpoint->CreateCheckpoint(path), doing);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -13,13 +14,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "storage/record_codec.h"
 #include "storage/revision_store.h"
 #include "storage/step_rules.h"
+#include "storage/store_observer.h"
+#include "storage/synced_db.h"
 
 namespace rocksdb {
-class ColumnFamilyHandle;
-class DB;
 class Env;
 class Iterator;
 class WriteBatch;
@@ -33,21 +35,15 @@ inline constexpr absl::string_view kStoreFolder = "store";
 // Version of the format that docs/storage_format.md describes.
 inline constexpr int64_t kStorageFormatVersion = 1;
 
-// Learns of the store's writes. Called by writing threads, one call at a time; must be quick and
-// not call the store.
-class StoreObserver {
- public:
-  virtual ~StoreObserver() = default;
-  // One synced write ended after `seconds`; `ok` when it is durable.
-  virtual void OnSync(double seconds, bool ok) = 0;
-};
-
 // The RevisionStore in a RocksDB directory. Thread-safe.
 //
 // One step is one synced WriteBatch. One process at a time has the directory open. Writers exclude
-// each other; readers wait for nobody. After a failed write each further write first tries to bring
-// RocksDB out of its read-only mode, so that a store whose disk was full goes on once there is
-// space. docs/storage_format.md says what is written.
+// each other; readers wait for nobody.
+//
+// After a failed write the store is read-only: writes get the error that began it. A thread of the
+// store's own tries the disk from time to time and ends that mode (see SyncedDb). Reads go on, but
+// for the moment in which the database is opened again: UNAVAILABLE.
+// docs/storage_format.md says what is written.
 class RocksDbRevisionStore : public RevisionStore {
  public:
   struct Options {
@@ -59,6 +55,8 @@ class RocksDbRevisionStore : public RevisionStore {
     rocksdb::Env* env = nullptr;
     // False: files are not merged in the background, for a store that is only read.
     bool compaction = true;
+    // Between two tries of a disk that took no writes.
+    absl::Duration retry_delay = absl::Seconds(1);
   };
 
   // Opens or creates a store. FAILED_PRECONDITION when another process has it open, when it was
@@ -88,6 +86,7 @@ class RocksDbRevisionStore : public RevisionStore {
   absl::StatusOr<std::vector<AuditRecord>> ListAudit(int64_t before, int limit) const override;
   absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
   absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const override;
+  void Freeze(const absl::Status& why) override;
 
   // What the store holds now, as a store of its own in the new directory `path` on the same file
   // system. Writes wait while its files are linked, not copied.
@@ -96,8 +95,8 @@ class RocksDbRevisionStore : public RevisionStore {
   absl::StatusOr<std::string> Digest() const;
 
   const std::string& path() const { return options_.path; }
-  // For copying its files.
-  rocksdb::DB* db() const { return db_.get(); }
+  // For copying its files. See SyncedDb::Acquire.
+  absl::StatusOr<std::shared_ptr<const SyncedDb::Opened>> Acquire() const { return db_->Acquire(); }
 
  private:
   enum ColumnFamily { kMeta, kRevisions, kFactors, kLedger, kPending, kLabels, kAudit, kCount };
@@ -107,7 +106,8 @@ class RocksDbRevisionStore : public RevisionStore {
 
   explicit RocksDbRevisionStore(const Options& options);
 
-  absl::Status OpenDb();
+  // Ends when the store does.
+  void KeepWritable() ABSL_LOCKS_EXCLUDED(trouble_mu_);
   // Checks the format version, or writes it into a new store.
   absl::Status CheckFormat();
   absl::Status LoadState();
@@ -116,12 +116,14 @@ class RocksDbRevisionStore : public RevisionStore {
   std::string Doing(absl::string_view verb, ColumnFamily family, absl::string_view key) const;
   // The stored bytes; absent when the key is not there.
   absl::StatusOr<std::optional<std::string>> Get(ColumnFamily family, absl::string_view key) const;
-  std::unique_ptr<rocksdb::Iterator> NewIterator(ColumnFamily family) const;
+  // Holds the database open.
+  std::shared_ptr<rocksdb::Iterator> NewIterator(ColumnFamily family) const;
   absl::Status IteratorStatus(const rocksdb::Iterator& iterator, ColumnFamily family) const;
   // The last number key of a column family; 0 when it is empty.
   absl::StatusOr<int64_t> LastNumber(ColumnFamily family) const;
   void Put(ColumnFamily family, absl::string_view key, absl::string_view value,
            rocksdb::WriteBatch* batch) const;
+  void Delete(ColumnFamily family, absl::string_view key, rocksdb::WriteBatch* batch) const;
   absl::Status Write(absl::string_view doing, rocksdb::WriteBatch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
 
@@ -141,9 +143,7 @@ class RocksDbRevisionStore : public RevisionStore {
   void PlanLedger(const LedgerEntry& entry, int64_t sequence, rocksdb::WriteBatch* batch) const;
 
   const Options options_;
-  std::unique_ptr<rocksdb::DB> db_;
-  // Of every column family on disk; the first kCount are ours, in the order of the enum.
-  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  std::unique_ptr<SyncedDb> db_;
 
   // Held from reading what a write depends on until it is durable. Locked before mu_.
   mutable absl::Mutex write_mu_ ABSL_ACQUIRED_BEFORE(mu_);
@@ -151,13 +151,17 @@ class RocksDbRevisionStore : public RevisionStore {
   int64_t last_audit_ ABSL_GUARDED_BY(write_mu_) = 0;
   // The highest generation of a deleted label.
   int64_t label_floor_ ABSL_GUARDED_BY(write_mu_) = 0;
-  absl::Status last_write_ ABSL_GUARDED_BY(write_mu_);
 
   mutable absl::Mutex mu_;
   std::optional<StoreIdentity> identity_ ABSL_GUARDED_BY(mu_);
   Revision latest_ ABSL_GUARDED_BY(mu_);
   // Sequence to key of all entries in state kDurable: the column family `pending`.
   std::map<int64_t, BatchKey> pending_ ABSL_GUARDED_BY(mu_);
+
+  absl::Mutex trouble_mu_;
+  bool trouble_ ABSL_GUARDED_BY(trouble_mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(trouble_mu_) = false;
+  std::thread keeper_;
 };
 
 }  // namespace amend

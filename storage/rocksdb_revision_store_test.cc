@@ -228,13 +228,19 @@ TEST_F(RocksDbRevisionStoreTest, AWriteThatWasCutShortIsNotThereAndTheStoreOpens
   EXPECT_EQ(store->ListAudit(INT64_MAX, 10)->size(), 2u);
 }
 
-TEST_F(RocksDbRevisionStoreTest, OpeningDoesNotWriteTheHistoryAgain) {
+TEST_F(RocksDbRevisionStoreTest, AStartWritesWhatTheLogHoldsOnceAndNotTheHistoryAgain) {
   {
     const auto store = OpenStore(path_);
     for (int64_t i = 1; i <= 20; ++i) ASSERT_THAT(store->Commit(LargeRevision(i)), IsOk());
   }
-  for (int i = 0; i < 3; ++i) OpenStore(path_);
   EXPECT_TRUE(FilesOf(path_, ".sst").empty());
+  OpenStore(path_);
+  const std::vector<std::string> tables = FilesOf(path_, ".sst");
+  const std::vector<std::string> blobs = FilesOf(path_, ".blob");
+  EXPECT_FALSE(tables.empty());
+  for (int i = 0; i < 3; ++i) OpenStore(path_);
+  EXPECT_EQ(FilesOf(path_, ".sst"), tables);
+  EXPECT_EQ(FilesOf(path_, ".blob"), blobs);
   EXPECT_EQ(OpenStore(path_)->LatestRevision(), Revision(20));
 }
 

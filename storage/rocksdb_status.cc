@@ -1,5 +1,7 @@
 #include "storage/rocksdb_status.h"
 
+#include <cerrno>
+#include <cstring>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -15,6 +17,7 @@ absl::StatusCode CodeOf(const rocksdb::Status& status) {
     case rocksdb::Status::kCorruption:
       return absl::StatusCode::kDataLoss;
     case rocksdb::Status::kIOError:
+      if (status.IsPathNotFound()) return absl::StatusCode::kDataLoss;
       return status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit
                  ? absl::StatusCode::kResourceExhausted
                  : absl::StatusCode::kUnavailable;
@@ -51,6 +54,14 @@ bool IsLockHeld(const rocksdb::Status& status) {
   // RocksDB has no code for it: its words of the two cases.
   const std::string text = status.ToString();
   return absl::StrContains(text, "While lock file") || absl::StrContains(text, "lock hold by");
+}
+
+bool IsPermission(const rocksdb::Status& status) {
+  if (!status.IsIOError()) return false;
+  const std::string text = status.ToString();
+  return absl::StrContains(text, std::strerror(EACCES)) ||
+         absl::StrContains(text, std::strerror(EPERM)) ||
+         absl::StrContains(text, std::strerror(EROFS));
 }
 
 }  // namespace amend

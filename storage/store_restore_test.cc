@@ -198,7 +198,9 @@ TEST_F(StoreRestoreTest, ABackupThatIsNotTheStoreItSaysIsRefused) {
   const std::unique_ptr<rocksdb::BackupEngine> engine(raw);
   // The store has gone on since.
   const std::string metadata = EncodeBackup(record);
-  ASSERT_TRUE(engine->CreateNewBackupWithMetadata({}, store_->db(), metadata, nullptr).ok());
+  ASSERT_TRUE(
+      engine->CreateNewBackupWithMetadata({}, (*store_->Acquire())->db.get(), metadata, nullptr)
+          .ok());
   EXPECT_THAT(Restore(3), StatusIs(StatusCode::kDataLoss,
                                    AllOf(HasSubstr("backup 3"), HasSubstr(record.store_digest))));
   EXPECT_FALSE(fs::exists(target_));

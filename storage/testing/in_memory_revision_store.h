@@ -50,6 +50,7 @@ class InMemoryRevisionStore : public RevisionStore {
   absl::Status ReclaimSpace(std::atomic<bool>* cancelled) override;
   // Finds what SetReadFactorsStatus damaged.
   absl::StatusOr<StoreVerification> Verify(const VerificationObserver& observer) const override;
+  void Freeze(const absl::Status& why) override { SetWriteStatus(why); }
 
  private:
   int64_t NextOffsetLocked(absl::string_view session) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
