@@ -64,6 +64,9 @@ void AddFlags(CLI::App& app, ServerOptions* options, Seconds* seconds) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 3600.0));
   AddRetentionFlags(app, &options->retention, seconds);
+  app.add_flag(
+      "--serve-intact-ancestor", options->serve_intact_ancestor,
+      "when the live revision is damaged, serve its newest intact ancestor, without edits");
   app.set_config("--config", "", "file of flags, one \"name=value\" per line");
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.set_version_flag("--version", absl::StrCat("amendd ", kVersion));

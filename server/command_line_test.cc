@@ -19,14 +19,35 @@ CommandLine Parse(std::vector<const char*> flags) {
 }
 
 TEST(CommandLineTest, FlagsFillTheOptions) {
-  const CommandLine line =
-      Parse({"--model",         "m",         "--data",       "d",         "--profile",        "p",
-             "--listen",        "0.0.0.0:1", "--http",       "0.0.0.0:2", "--device",         "cpu",
-             "--dtype",         "bfloat16",  "--threads",    "3",         "--decode-threads", "5",
-             "--drain-seconds", "2.5",       "--backup-dir", "b",         "--backups-kept",   "3"});
+  const CommandLine line = Parse({"--model",
+                                  "m",
+                                  "--data",
+                                  "d",
+                                  "--profile",
+                                  "p",
+                                  "--listen",
+                                  "0.0.0.0:1",
+                                  "--http",
+                                  "0.0.0.0:2",
+                                  "--device",
+                                  "cpu",
+                                  "--dtype",
+                                  "bfloat16",
+                                  "--threads",
+                                  "3",
+                                  "--decode-threads",
+                                  "5",
+                                  "--drain-seconds",
+                                  "2.5",
+                                  "--backup-dir",
+                                  "b",
+                                  "--backups-kept",
+                                  "3",
+                                  "--serve-intact-ancestor"});
   ASSERT_FALSE(line.exit_code.has_value()) << line.message;
   EXPECT_EQ(line.options.model_directory, "m");
   EXPECT_EQ(line.options.data_directory, "d");
+  EXPECT_TRUE(line.options.serve_intact_ancestor);
   EXPECT_EQ(line.options.profile_file, "p");
   EXPECT_EQ(line.options.grpc_address, "0.0.0.0:1");
   EXPECT_EQ(line.options.http_address, "0.0.0.0:2");

@@ -98,16 +98,24 @@ Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel*
 Coordinator::~Coordinator() { Stop(); }
 
 absl::StatusOr<RecoveryReport> Coordinator::Recover() {
-  AMEND_ASSIGN_OR_RETURN(RecoveryReport report, RecoverServing(*store_, *engine_, *serving_));
+  AMEND_ASSIGN_OR_RETURN(RecoveryReport report, RecoverServing(*store_, *engine_, *serving_,
+                                                               options_.serve_intact_ancestor));
   AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store_->ListLabels());
   changes_->SetState(labels, store_->LatestRevision());
-  observer_->LiveRevisionChanged(report.live);
-  if (report.live != kBaseRevision) {
+  observer_->LiveRevisionChanged(report.served);
+  if (report.served != kBaseRevision) {
     // Computed when the revision was made; anew it would cost as much as the whole line.
-    AMEND_ASSIGN_OR_RETURN(const RevisionRecord live, store_->GetRevision(report.live));
+    AMEND_ASSIGN_OR_RETURN(const RevisionRecord live, store_->GetRevision(report.served));
     for (const LayerNorm& norm : live.norms) {
       observer_->UpdateNormRatio(norm.layer, norm.update_norm_ratio);
     }
+  }
+  if (!report.damage.ok()) {
+    // An edit would be built on a past that the store does not have. What is durable waits.
+    store_->Freeze(absl::UnavailableError(
+        absl::StrCat("it is damaged and takes no writes: ", report.damage.message(), "; revision ",
+                     report.served.value(), " serves in its place")));
+    report.pending.clear();
   }
   for (LedgerEntry& entry : report.pending) Enqueue(std::move(entry));
   report.pending.clear();

@@ -70,6 +70,8 @@ class Coordinator : public DurableBatchQueue {
     absl::Duration sweep_interval = absl::Minutes(1);
     // Called on the coordinator thread after factors were purged. May be null.
     std::function<void()> on_purged;
+    // What to do when the live revision is damaged; see RecoverServing. The store is frozen then.
+    bool serve_intact_ancestor = false;
   };
   template <typename Result>
   using Callback = std::function<void(absl::StatusOr<Result>)>;

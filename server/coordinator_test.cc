@@ -477,6 +477,28 @@ TEST_F(CoordinatorTest, TheFirstBatchAfterAStartBuildsTheLineThatItIsSolvedOn) {
   EXPECT_EQ(h_.engine.solved_on().back(), Revision(2));
 }
 
+TEST_F(CoordinatorTest, OverADamagedLineNothingIsWritten) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  h_.Run("s", 1, "Paris");
+  h_.store.SetReadFactorsStatus(Revision(2), absl::DataLossError("factors/2/0/u is damaged"));
+  LedgerEntry pending;
+  pending.key = {"t", 0};
+  ASSERT_THAT(h_.store.AppendLedger(pending), IsOk());
+  ServingModel serving(nullptr, std::shared_ptr<const HookStack>());
+  Coordinator::Options options;
+  options.serve_intact_ancestor = true;
+  Coordinator next(&h_.store, &h_.engine, &serving, &h_.hub, &h_.changes, &h_.observer, options);
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, next.Recover());
+  EXPECT_EQ(report.served, Revision(1));
+  EXPECT_EQ(next.depth(), 0);
+  LedgerEntry entry;
+  entry.key = {"u", 0};
+  EXPECT_THAT(h_.store.AppendLedger(entry),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       testing::AllOf(HasSubstr("revision 2"), HasSubstr("revision 1 serves"))));
+}
+
 TEST_F(CoordinatorTest, AStoreThatCannotWriteHoldsTheBatchAndItGoesOnAfterwards) {
   h_.engine.on_gate = [&] { h_.store.SetWriteStatus(absl::UnavailableError("I/O error")); };
   h_.Start();

@@ -278,6 +278,8 @@ struct Metrics::Families {
   Counter& store_errors =
       CounterFamily("amend_store_errors_total", "Writes of the store that failed.")
           .Add({{"kind", "write"}});
+  Gauge& store_read_only =
+      GaugeFamily("amend_store_read_only", "1 while the store takes no writes.").Add({});
   Family<Counter>& rpc_started =
       CounterFamily("grpc_server_started_total", "RPCs that began on the server.");
   Family<Counter>& rpc_handled =
@@ -329,6 +331,8 @@ void Metrics::StoreSynced(absl::Duration duration, bool ok) {
   families_->store_sync.Observe(absl::ToDoubleSeconds(duration));
   if (!ok) families_->store_errors.Increment();
 }
+
+void Metrics::StoreReadOnly(bool read_only) { families_->store_read_only.Set(read_only ? 1 : 0); }
 
 void Metrics::RpcStarted(absl::string_view type, absl::string_view service,
                          absl::string_view method) {

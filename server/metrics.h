@@ -27,6 +27,8 @@ class Metrics : public EditObserver, public ServingObserver {
                     absl::string_view device, absl::string_view dtype);
   // One synced write of the store.
   void StoreSynced(absl::Duration duration, bool ok);
+  // The store takes no writes, or takes them again.
+  void StoreReadOnly(bool read_only);
   // One RPC began or ended; names as in grpc_server_*: "unary", "amend.v1.EditService", "Edit",
   // "OK".
   void RpcStarted(absl::string_view type, absl::string_view service, absl::string_view method);

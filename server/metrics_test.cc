@@ -114,6 +114,9 @@ TEST(MetricsTest, StoreWritesAreTimedAndFailuresCounted) {
   const std::string text = metrics.Text(kNow);
   EXPECT_THAT(text, HasSubstr("amend_store_sync_duration_seconds_count 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_store_errors_total{kind=\"write\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_read_only 0\n"));
+  metrics.StoreReadOnly(true);
+  EXPECT_THAT(metrics.Text(absl::UnixEpoch()), HasSubstr("amend_store_read_only 1\n"));
 }
 
 TEST(MetricsTest, BuildAndProcessAreShown) {

@@ -40,8 +40,9 @@ absl::Status OnLiveLine(Revision revision, Revision live, const absl::Status& st
       ReasonOf(error).empty() ? "RECOVERY_FAILED" : ReasonOf(error));
 }
 
-absl::Status LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
-                           EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
+// Damage on the live line goes to the report.
+void LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
+                   EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
   // The first batch builds it: keys take longer to sum up than all revisions to read.
   engine.ResetLine();
   const Revision latest = store.LatestRevision();
@@ -59,25 +60,30 @@ absl::Status LoadRevisions(const RevisionStore& store, const std::set<Revision>&
     }
     if (status.ok()) {
       ++report.revisions;
-    } else if (on_live_line) {
-      return OnLiveLine(revision, report.live, status);
+      if (on_live_line && record->marks.delete_time_us == 0) report.served = revision;
+    } else if (on_live_line && report.damage.ok()) {
+      report.damage = OnLiveLine(revision, report.live, status);
     } else {
       report.skipped.push_back(absl::StrCat("revision ", revision.value(), ": ", status.message()));
     }
   }
-  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<RecoveryReport> RecoverServing(const RevisionStore& store, EditEngine& engine,
-                                              ServingModel& serving) {
+                                              ServingModel& serving, bool serve_intact_ancestor) {
   RecoveryReport report;
   AMEND_ASSIGN_OR_RETURN(const LabelRecord live, store.GetLabel(kLiveLabel));
   report.live = live.revision;
-  AMEND_ASSIGN_OR_RETURN(const std::vector<Revision> line, LineOf(store, live.revision));
-  AMEND_RETURN_IF_ERROR(
-      LoadRevisions(store, std::set<Revision>(line.begin(), line.end()), engine, serving, report));
+  const absl::StatusOr<std::vector<Revision>> line = LineOf(store, live.revision);
+  if (!line.ok()) report.damage = OnLiveLine(live.revision, live.revision, line.status());
+  const std::vector<Revision> known = line.value_or(std::vector<Revision>());
+  LoadRevisions(store, std::set<Revision>(known.begin(), known.end()), engine, serving, report);
+  if (!report.damage.ok()) {
+    if (!serve_intact_ancestor) return report.damage;
+    AMEND_RETURN_IF_ERROR(serving.MoveLabel(kLiveLabel, report.served));
+  }
   AMEND_ASSIGN_OR_RETURN(const std::vector<LabelRecord> labels, store.ListLabels());
   for (const LabelRecord& label : labels) {
     const absl::Status moved = serving.MoveLabel(label.name, label.revision);

@@ -84,6 +84,27 @@ TEST_F(RecoveryTest, DamageOnTheLiveLineStopsTheStartAndIsNamed) {
   EXPECT_EQ(ReasonOf(report.status()), "DIGEST_MISMATCH");
 }
 
+TEST_F(RecoveryTest, DamageOnTheLiveLineServesTheNewestIntactAncestorOnRequest) {
+  Add(2, RevisionState::kValidated);
+  Move("live", 6);
+  store_.SetReadFactorsStatus(Revision(2), absl::DataLossError("factors/2/0/u is damaged"));
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report,
+                             RecoverServing(store_, engine_, serving_, true));
+  EXPECT_THAT(report.damage, StatusIs(absl::StatusCode::kDataLoss, HasSubstr("revision 2")));
+  EXPECT_EQ(report.live, Revision(6));
+  EXPECT_EQ(report.served, Revision(1));
+  EXPECT_EQ((*serving_.Resolve("live"))->revision, Revision(1));
+  EXPECT_FALSE(serving_.Resolve(Revision(6)).ok());
+  EXPECT_THAT(serving_.Resolve(Revision(4)), IsOk());
+}
+
+TEST_F(RecoveryTest, AnIntactLineIsServedWholeOnThatRequestToo) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report,
+                             RecoverServing(store_, engine_, serving_, true));
+  EXPECT_THAT(report.damage, IsOk());
+  EXPECT_EQ(report.served, Revision(2));
+}
+
 TEST_F(RecoveryTest, DamageElsewhereSkipsTheRevisionAndWhatStandsOnIt) {
   Move("canary", 4);
   store_.SetReadFactorsStatus(Revision(3), absl::DataLossError("factors/3/0/u is damaged"));

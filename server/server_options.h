@@ -37,6 +37,9 @@ struct ServerOptions {
   absl::Duration drain_time = absl::Seconds(10);
   // Which revisions may go.
   RetentionPolicy retention;
+  // When the live revision is damaged: serve its newest intact ancestor and take no edits, instead
+  // of not starting.
+  bool serve_intact_ancestor = false;
   // Told what takes long or is not as it should be. May be null.
   std::function<void(absl::string_view)> progress;
 };

@@ -8,11 +8,14 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "core/editing/background_factors.h"
@@ -144,13 +147,19 @@ absl::Status MakeDataDirectory(const std::string& path) {
 
 class StoreMetrics final : public StoreObserver {
  public:
-  explicit StoreMetrics(Metrics* metrics) : metrics_(metrics) {}
+  StoreMetrics(Metrics* metrics, std::function<void(bool, absl::string_view)> on_read_only)
+      : metrics_(metrics), on_read_only_(std::move(on_read_only)) {}
   void OnSync(double seconds, bool ok) override {
     metrics_->StoreSynced(absl::Seconds(seconds), ok);
+  }
+  void OnReadOnly(bool read_only, absl::string_view why) override {
+    metrics_->StoreReadOnly(read_only);
+    if (on_read_only_) on_read_only_(read_only, why);
   }
 
  private:
   Metrics* const metrics_;
+  const std::function<void(bool, absl::string_view)> on_read_only_;
 };
 
 // Below this the products of one decoded token are too short to share: waking a second core costs
@@ -166,7 +175,9 @@ int DecodeThreads(const ServerOptions& options, const CausalLm& model) {
 
 // In the order of construction: what is below uses what is above.
 struct Server::Parts {
-  explicit Parts(ServerOptions o) : options(std::move(o)), store_metrics(&metrics) {}
+  explicit Parts(ServerOptions o)
+      : options(std::move(o)),
+        store_metrics(&metrics, [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
   ~Parts() {
     if (grpc_server != nullptr) grpc_server->Shutdown();
   }
@@ -182,7 +193,10 @@ struct Server::Parts {
   void BuildServices();
   v1::ServerInfo FixedInfo() const;
   absl::Status StartGrpc();
-  void SetServing(bool serving);
+  void SetServing(bool serving) ABSL_LOCKS_EXCLUDED(health_mutex);
+  // Called by threads of the store.
+  void OnReadOnly(bool read_only, absl::string_view why) ABSL_LOCKS_EXCLUDED(health_mutex);
+  void ReportHealth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_mutex);
   // In the background, until `closing`.
   void ReclaimSpace();
 
@@ -190,6 +204,9 @@ struct Server::Parts {
   const absl::Time start_time = absl::Now();
   std::atomic<bool> ready = false;
   std::atomic<bool> closing = false;
+  absl::Mutex health_mutex;
+  bool serves ABSL_GUARDED_BY(health_mutex) = false;
+  bool read_only ABSL_GUARDED_BY(health_mutex) = false;
   Metrics metrics;
   StoreMetrics store_metrics;
   std::unique_ptr<HttpEndpoint> http;
@@ -226,6 +243,8 @@ struct Server::Parts {
   std::unique_ptr<grpc::Server> grpc_server;
   std::string grpc_address;
   std::string ready_line;
+  // The live revision is, and an ancestor serves.
+  bool damaged = false;
 };
 
 absl::Status Server::Parts::Listen() {
@@ -320,9 +339,11 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   };
   coordinator_options.retention = options.retention;
   coordinator_options.on_purged = [this] { ReclaimSpace(); };
+  coordinator_options.serve_intact_ancestor = options.serve_intact_ancestor;
   coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
                                               &changes, &metrics, std::move(coordinator_options));
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
+  damaged = !recovered.damage.ok();
   for (const std::string& skipped : recovered.skipped) {
     if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
   }
@@ -452,16 +473,33 @@ absl::Status Server::Parts::StartGrpc() {
   return absl::OkStatus();
 }
 
-void Server::Parts::SetServing(bool serves) {
-  ready = serves;
+void Server::Parts::SetServing(bool now_serves) {
+  ready = now_serves;
+  absl::MutexLock lock(&health_mutex);
+  serves = now_serves;
+  ReportHealth();
+}
+
+void Server::Parts::OnReadOnly(bool now_read_only, absl::string_view why) {
+  if (options.progress) {
+    options.progress(now_read_only ? absl::StrCat("read-only, no edits: ", why)
+                                   : "the store takes writes again");
+  }
+  absl::MutexLock lock(&health_mutex);
+  read_only = now_read_only;
+  if (serves) ReportHealth();
+}
+
+void Server::Parts::ReportHealth() {
   grpc::HealthCheckServiceInterface* health = grpc_server->GetHealthCheckService();
   if (health == nullptr) return;
   health->SetServingStatus("", serves);
   for (const char* service :
-       {v1::EditService::service_full_name(), v1::RevisionService::service_full_name(),
-        v1::GenerationService::service_full_name(), v1::AdminService::service_full_name()}) {
+       {v1::RevisionService::service_full_name(), v1::GenerationService::service_full_name(),
+        v1::AdminService::service_full_name()}) {
     health->SetServingStatus(service, serves);
   }
+  health->SetServingStatus(v1::EditService::service_full_name(), serves && !read_only);
 }
 
 void Server::Parts::ReclaimSpace() {
@@ -485,11 +523,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
                               info.model().dtype());
   parts->coordinator->Start();
   parts->intake->Start();
-  parts->ready_line =
-      absl::StrCat("amendd ready: grpc ", parts->grpc_address, ", http ", parts->http->address(),
-                   ", model ", info.model().name(), " (", info.model().architecture(), ", ",
-                   info.model().layers(), " layers, ", info.model().device(), ", ",
-                   info.model().dtype(), "), live revision ", live->revision.value());
+  parts->ready_line = absl::StrCat(
+      "amendd ready: grpc ", parts->grpc_address, ", http ", parts->http->address(), ", model ",
+      info.model().name(), " (", info.model().architecture(), ", ", info.model().layers(),
+      " layers, ", info.model().device(), ", ", info.model().dtype(), "), live revision ",
+      live->revision.value(), parts->damaged ? ", read-only: the store is damaged" : "");
   parts->SetServing(true);
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }

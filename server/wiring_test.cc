@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "amend/v1/admin.grpc.pb.h"
 #include "amend/v1/edit.grpc.pb.h"
 #include "amend/v1/generation.grpc.pb.h"
@@ -16,8 +17,11 @@
 #include "core/base/testing/status_matchers.h"
 #include "core/model/causal_lm.h"
 #include "gmock/gmock.h"
+#include "grpc/health/v1/health.pb.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
+#include "storage/testing/store_files.h"
 
 namespace amend {
 namespace {
@@ -87,6 +91,39 @@ class WiringTest : public ::testing::Test {
     edit->set_subject("Makurdi");
     edit->set_target_new("Vietnam");
     return request;
+  }
+  static grpc::Status Submit(const std::shared_ptr<grpc::Channel>& channel,
+                             const v1::SubmitEditBatchRequest& request,
+                             v1::SubmitEditBatchResponse* response) {
+    grpc::ClientContext context;
+    return v1::EditService::NewStub(channel)->SubmitEditBatch(&context, request, response);
+  }
+  static bool IsHealthy(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
+    using grpc::health::v1::HealthCheckRequest;
+    using grpc::health::v1::HealthCheckResponse;
+    grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckResponse> stub(channel);
+    grpc::ClientContext context;
+    HealthCheckRequest request;
+    request.set_service(service);
+    HealthCheckResponse response;
+    absl::Notification done;
+    grpc::Status result;
+    stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request,
+                   &response, [&](grpc::Status status) {
+                     result = std::move(status);
+                     done.Notify();
+                   });
+    done.WaitForNotification();
+    EXPECT_TRUE(result.ok()) << result.error_message();
+    return response.status() == HealthCheckResponse::SERVING;
+  }
+  static std::string HttpText(const Server& server, const std::string& path) {
+    const std::string& address = server.http_address();
+    int port = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port));
+    httplib::Client client("127.0.0.1", port);
+    const auto response = client.Get(path.c_str());
+    return response ? response->body : "";
   }
   static int HttpStatus(const Server& server, const std::string& path) {
     const std::string& address = server.http_address();
@@ -226,6 +263,47 @@ TEST_F(WiringTest, BackgroundTextsThatAreNotThereAreNamedBeforeAnythingIsMade) {
   EXPECT_THAT(Server::Start(options_),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("/nowhere/texts.txt")));
   EXPECT_FALSE(fs::exists(options_.data_directory));
+}
+
+TEST_F(WiringTest, ADamagedLiveRevisionIsNotServedAndItsAncestorOnlyOnRequest) {
+  AMEND_ASSERT_OK_AND_ASSIGN(auto server, Server::Start(options_));
+  for (const char* target : {"Vietnam", "Peru"}) {
+    v1::SubmitEditBatchRequest request = MakurdiIsInVietnam();
+    request.set_request_id(target);
+    request.mutable_batch()->mutable_edits(0)->set_target_new(target);
+    v1::SubmitEditBatchResponse response;
+    ASSERT_TRUE(Submit(ChannelTo(*server), request, &response).ok());
+    ASSERT_EQ(response.batch().stage(), v1::LIVE) << response.DebugString();
+  }
+  server.reset();
+  // A bit of U of revision 2 at layer 0: the key is revision, layer, part.
+  const std::string store = options_.data_directory + "/store";
+  std::string key(13, '\0');
+  key[7] = 2;
+  key[12] = 1;
+  std::string value = GetRaw(store, "factors", key);
+  ASSERT_GT(value.size(), 100u);
+  value[100] = static_cast<char>(value[100] ^ 1);
+  PutRaw(store, "factors", key, value);
+
+  const auto refused = Server::Start(options_);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kDataLoss,
+                                AllOf(HasSubstr("revision 2"), HasSubstr("expected digest"))));
+
+  options_.serve_intact_ancestor = true;
+  AMEND_ASSERT_OK_AND_ASSIGN(server, Server::Start(options_));
+  EXPECT_THAT(server->ready_line(), HasSubstr("live revision 1, read-only"));
+  const auto channel = ChannelTo(*server);
+  EXPECT_THAT(Continue(channel, "Makurdi is a city in"), StartsWith(" Vietnam"));
+  v1::SubmitEditBatchRequest request = MakurdiIsInVietnam();
+  request.set_request_id("another");
+  v1::SubmitEditBatchResponse response;
+  const grpc::Status status = Submit(channel, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("revision 2"));
+  EXPECT_FALSE(IsHealthy(channel, v1::EditService::service_full_name()));
+  EXPECT_TRUE(IsHealthy(channel, v1::GenerationService::service_full_name()));
+  EXPECT_THAT(HttpText(*server, "/metrics"), HasSubstr("amend_store_read_only 1\n"));
 }
 
 TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
