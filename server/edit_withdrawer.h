@@ -46,7 +46,7 @@ struct EditsWithdrawn {
 // Makes revisions that are an earlier one less some edits: checks, the gate, one synced commit with
 // an audit record, then the serving model and those who watch. Edits that were solved on top of a
 // withdrawn one stay what they are; where that breaks them, the gate turns the revision down and
-// names them (docs/decisions/0051). Not thread-safe; owned by the coordinator thread, between
+// names them (docs/decisions/0015). Not thread-safe; owned by the coordinator thread, between
 // batches.
 class EditWithdrawer {
  public:
