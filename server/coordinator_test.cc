@@ -559,11 +559,23 @@ TEST_F(CoordinatorTest, AWithdrawalServesAgainAfterARestart) {
   h_.Run("s", 0, "Rome");
   h_.Run("s", 1, "Paris");
   ASSERT_THAT(Withdraw(FirstEditOf(1)), IsOk());
-  h_.MakeCoordinator();
-  ASSERT_THAT(h_.coordinator->Recover(), IsOk());
+  h_.coordinator->Stop();
+  LedgerEntry entry;
+  entry.key = {"s", 2};
+  entry.edits = {MakeEdit("Oslo")};
+  ASSERT_THAT(h_.store.AppendLedger(entry), IsOk());
+  const auto recorder = std::make_shared<StatusRecorder>();
+  ASSERT_THAT(h_.hub.Attach(entry.key, recorder->listener()), IsOk());
+  Coordinator* const next = h_.MakeCoordinator();
+  ASSERT_THAT(next->Recover(), IsOk());
   EXPECT_EQ(h_.Live(), Revision(3));
-  EXPECT_EQ(h_.engine.line_keys(), 1);
-  EXPECT_EQ(h_.engine.line_head(), Revision(3));
+  next->Start();
+  EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
+  next->Stop();
+  EXPECT_EQ(h_.engine.solved_on().back(), Revision(3));
+  // Those of Paris and Oslo.
+  EXPECT_EQ(h_.engine.line_keys(), 2);
+  EXPECT_EQ(h_.engine.line_head(), Revision(4));
 }
 
 TEST_F(CoordinatorTest, WithdrawalsThatWaitWhenItStopsAreTurnedDown) {
