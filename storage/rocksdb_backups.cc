@@ -138,7 +138,7 @@ absl::StatusOr<BackupRecord> RocksDbBackups::Create(int64_t create_time_us) {
 absl::StatusOr<BackupRecord> RocksDbBackups::CopyCheckpoint(int64_t create_time_us) {
   RocksDbRevisionStore::Options store_options;
   store_options.path = checkpoint_path_;
-  store_options.compaction = false;
+  store_options.is_copy = true;
   AMEND_ASSIGN_OR_RETURN(const auto copy, RocksDbRevisionStore::Open(store_options));
   BackupRecord record;
   record.create_time_us = create_time_us;

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<RocksDbRevisionStore>> RocksDbRevisionStore::Open
     const auto family = static_cast<ColumnFamily>(i);
     db_options.families.push_back({std::string(NameOf(family)), family == kFactors});
   }
-  db_options.compaction = options.compaction;
+  db_options.is_copy = options.is_copy;
   db_options.observer = options.observer;
   db_options.env = options.env;
   db_options.on_trouble = [store = store.get()] {

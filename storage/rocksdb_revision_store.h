@@ -53,8 +53,8 @@ class RocksDbRevisionStore : public RevisionStore {
     StoreObserver* observer = nullptr;
     // For tests: the file system; null is the real one. Outlives the store.
     rocksdb::Env* env = nullptr;
-    // False: files are not merged in the background, for a store that is only read.
-    bool compaction = true;
+    // The files are those of a checkpoint or a backup. See SyncedDb::Options.
+    bool is_copy = false;
     // Between two tries of a disk that took no writes.
     absl::Duration retry_delay = absl::Seconds(1);
   };

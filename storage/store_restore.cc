@@ -166,6 +166,11 @@ absl::StatusOr<StoreVerification> RestoreInto(const std::string& store, const Ba
     return absl::DataLossError(absl::StrCat("the store in it has digest ", verification.digest,
                                             ", when it was made it had ", backup.store_digest));
   }
+  // A start takes a store without a log for damaged; opening it makes one.
+  RocksDbRevisionStore::Options copy;
+  copy.path = store;
+  copy.is_copy = true;
+  AMEND_RETURN_IF_ERROR(RocksDbRevisionStore::Open(copy).status());
   return verification;
 }
 

@@ -34,8 +34,14 @@ constexpr uint64_t kRoomToOpen = 1 << 20;
 // An error of opening: what a person has to see to is not UNAVAILABLE.
 absl::Status TranslateOpen(const rocksdb::Status& status, absl::string_view doing) {
   const absl::Status translated = TranslateStatus(status, doing);
-  if (!IsPermission(status)) return translated;
-  return absl::PermissionDeniedError(translated.message());
+  if (IsPermission(status)) return absl::PermissionDeniedError(translated.message());
+  // What RocksDB says when it cannot open the file CURRENT, whatever the reason.
+  if (status.IsInvalidArgument() &&
+      (absl::StrContains(translated.message(), "Direct I/O is not supported") ||
+       absl::StrContains(translated.message(), "options incompatible with filesystem"))) {
+    return absl::UnavailableError(translated.message());
+  }
+  return translated;
 }
 
 // Syncs a directory before a file in it is renamed. RocksDB renames CURRENT to what names a new
@@ -228,7 +234,7 @@ absl::StatusOr<std::shared_ptr<const SyncedDb::Opened>> SyncedDb::OpenFiles() {
   }
   // RocksDB would do without. It makes the log before the column families, and the next one before
   // it deletes one.
-  if (on_disk.size() > 1 && !has_log) {
+  if (on_disk.size() > 1 && !has_log && !options_.is_copy) {
     return absl::DataLossError(
         absl::StrCat("store ", options_.path, " has no write-ahead log: *.log is missing"));
   }
@@ -238,7 +244,7 @@ absl::StatusOr<std::shared_ptr<const SyncedDb::Opened>> SyncedDb::OpenFiles() {
     }
   }
   for (rocksdb::ColumnFamilyDescriptor& family : families) {
-    family.options.disable_auto_compactions = !options_.compaction;
+    family.options.disable_auto_compactions = options_.is_copy;
   }
   closed_ = std::make_unique<absl::Notification>();
   auto opened = std::make_shared<Opened>(closed_.get());

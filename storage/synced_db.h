@@ -45,8 +45,9 @@ class SyncedDb {
     // The directory; made, with its parents, when it is not there.
     std::string path;
     std::vector<Family> families;
-    // False: files are not merged in the background, for a database that is only read.
-    bool compaction = true;
+    // The files are those of a checkpoint or a backup: there may be no log among them, and they are
+    // not merged in the background.
+    bool is_copy = false;
     // Optional; outlives this object.
     StoreObserver* observer = nullptr;
     // Null is the real one. Outlives this object.
