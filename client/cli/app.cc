@@ -26,7 +26,7 @@ namespace amend::client {
 namespace {
 
 constexpr char kFooter[] =
-    "Exit codes: 0 done; 1 a batch was rejected or failed, edits were dropped, or a store is damaged;\n"
+    "Exit codes: 0 done; 1 a batch rejected or failed, edits dropped, or a store damaged;\n"
     "2 wrong flags or file; 3 the server cannot be reached; 4 the server returned an error.";
 
 struct Options {
