@@ -21,48 +21,13 @@
 #include "core/model/hook_point.h"
 #include "core/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
+#include "tests/quality/demo_model.h"
 
 namespace amend {
 namespace {
 
 constexpr size_t kEdits = 100;
 constexpr size_t kBatch = 20;
-constexpr char kModel[] = "models/demo";
-
-std::vector<Edit> ReadEdits() {
-  std::ifstream file("tests/testdata/world_facts.json");
-  std::vector<Edit> edits;
-  for (const auto& record : nlohmann::json::parse(file)) {
-    if (edits.size() == kEdits) break;
-    Edit edit;
-    edit.prompt = record.at("prompt");
-    edit.subject = record.at("subject");
-    edit.target_new = record.at("target_new");
-    edit.paraphrases.push_back(record.at("rephrase_prompt"));
-    edit.probes.push_back({record.at("locality_prompt"), record.at("locality_ground_truth")});
-    edits.push_back(std::move(edit));
-  }
-  return edits;
-}
-
-EditSettings DemoSettings() {
-  EditSettings settings;
-  settings.layers = {LayerIndex(0), LayerIndex(1)};
-  settings.lambda = 25;
-  settings.clamp = 4;
-  settings.steps = 30;
-  std::ifstream file(std::string(kModel) + "/context_templates.json");
-  settings.context_templates = nlohmann::json::parse(file).at(1).get<std::vector<std::string>>();
-  return settings;
-}
-
-std::vector<std::string> CovarianceTexts() {
-  std::vector<std::string> texts;
-  std::ifstream file(std::string(kModel) + "/covariance_texts.txt");
-  for (std::string line; std::getline(file, line);) texts.push_back(line);
-  return texts;
-}
 
 // What a merged checkpoint does to a layer: its weight instead of the base model's.
 class MergedWeights : public DownProjectionHook {
@@ -94,7 +59,7 @@ class EditQualityTest : public testing::Test {
         ComputeKeyCovariance(*model_, *tokenizer_, settings.layers, CovarianceTexts(), 0, nullptr));
     AMEND_ASSERT_OK_AND_ASSIGN(const auto editor, BatchEditor::Create(model_, tokenizer_, settings,
                                                                       std::move(covariance)));
-    edits_ = ReadEdits();
+    edits_ = FirstFacts(kEdits);
     ASSERT_EQ(edits_.size(), kEdits);
     const std::unique_ptr<EditLine> line = editor->NewLine();
     base_ = HookStack::Empty(*model_, settings.beta);

@@ -1,4 +1,5 @@
-// A later edit of the same prompt wins over the earlier ones, on the demo model with its own settings.
+// A later edit of the same prompt wins over the earlier ones, on the demo model with its own
+// settings.
 #include <fstream>
 #include <memory>
 #include <string>
@@ -15,29 +16,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/quality/demo_model.h"
 
 namespace amend {
 namespace {
-
-constexpr char kModel[] = "models/demo";
-
-EditSettings DemoSettings() {
-  EditSettings settings;
-  settings.layers = {LayerIndex(0), LayerIndex(1)};
-  settings.lambda = 25;
-  settings.clamp = 4;
-  settings.steps = 30;
-  std::ifstream file(std::string(kModel) + "/context_templates.json");
-  settings.context_templates = nlohmann::json::parse(file).at(1).get<std::vector<std::string>>();
-  return settings;
-}
-
-std::vector<std::string> CovarianceTexts() {
-  std::vector<std::string> texts;
-  std::ifstream file(std::string(kModel) + "/covariance_texts.txt");
-  for (std::string line; std::getline(file, line);) texts.push_back(line);
-  return texts;
-}
 
 // The first facts of the world whose relation is `relation`, with `target` for each.
 std::vector<Edit> FactsWithTarget(const std::string& relation, size_t count,

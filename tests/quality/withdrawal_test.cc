@@ -1,7 +1,6 @@
 // Edits are taken back one by one on the demo model: the withdrawn one gives its old answer again,
 // the others hold and their neighbours answer as before.
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,49 +15,14 @@
 #include "core/tokenizer/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
+#include "tests/quality/demo_model.h"
 
 namespace amend {
 namespace {
 
 constexpr size_t kEdits = 20;
 constexpr size_t kBatch = 10;
-constexpr char kModel[] = "models/demo";
 using Stack = std::shared_ptr<const HookStack>;
-
-std::vector<Edit> ReadEdits() {
-  std::ifstream file("tests/testdata/world_facts.json");
-  std::vector<Edit> edits;
-  for (const auto& record : nlohmann::json::parse(file)) {
-    if (edits.size() == kEdits) break;
-    Edit edit;
-    edit.prompt = record.at("prompt");
-    edit.subject = record.at("subject");
-    edit.target_new = record.at("target_new");
-    edit.paraphrases.push_back(record.at("rephrase_prompt"));
-    edit.probes.push_back({record.at("locality_prompt"), record.at("locality_ground_truth")});
-    edits.push_back(std::move(edit));
-  }
-  return edits;
-}
-
-EditSettings DemoSettings() {
-  EditSettings settings;
-  settings.layers = {LayerIndex(0), LayerIndex(1)};
-  settings.lambda = 25;
-  settings.clamp = 4;
-  settings.steps = 30;
-  std::ifstream file(std::string(kModel) + "/context_templates.json");
-  settings.context_templates = nlohmann::json::parse(file).at(1).get<std::vector<std::string>>();
-  return settings;
-}
-
-std::vector<std::string> CovarianceTexts() {
-  std::vector<std::string> texts;
-  std::ifstream file(std::string(kModel) + "/covariance_texts.txt");
-  for (std::string line; std::getline(file, line);) texts.push_back(line);
-  return texts;
-}
 
 // What the model would choose at each place of a continuation.
 class Answers {
@@ -126,7 +90,7 @@ class WithdrawalTest : public testing::Test {
 };
 
 TEST_F(WithdrawalTest, OneOfTwentyGoesAndTheOtherNineteenHold) {
-  const std::vector<Edit> edits = ReadEdits();
+  const std::vector<Edit> edits = FirstFacts(kEdits);
   ASSERT_EQ(edits.size(), kEdits);
   Stack hooks = base_;
   for (size_t begin = 0; begin < kEdits; begin += kBatch)
@@ -158,7 +122,7 @@ TEST_F(WithdrawalTest, OneOfTwentyGoesAndTheOtherNineteenHold) {
 }
 
 TEST_F(WithdrawalTest, AnEditThatSupersedesAnotherIsLostWhenOnlyTheEarlierOneGoes) {
-  std::vector<Edit> edits = ReadEdits();
+  std::vector<Edit> edits = FirstFacts(kEdits);
   edits.resize(4);
   const Stack first = Solve(base_, edits);
   std::vector<Edit> corrected = edits;
