@@ -98,12 +98,7 @@ absl::StatusOr<EditsWithdrawn> EditWithdrawer::Withdraw(const WithdrawCommand& c
 
 absl::Status EditWithdrawer::FindParent(Work& work) const {
   const std::string& name = work.command.label;
-  absl::StatusOr<LabelRecord> label = store_->GetLabel(name);
-  if (absl::IsNotFound(label.status())) {
-    return WithReason(label.status(), "LABEL_NOT_FOUND", {{"label", name}});
-  }
-  if (!label.ok()) return FromStore(label.status());
-  work.label = *std::move(label);
+  AMEND_ASSIGN_OR_RETURN(work.label, FindLabel(*store_, name));
   AMEND_RETURN_IF_ERROR(CheckEtag(work.label, work.command.etag));
   const Revision parent = work.command.revision.value_or(work.label.revision);
   AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, parent));

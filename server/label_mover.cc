@@ -13,10 +13,6 @@
 namespace amend {
 namespace {
 
-absl::Status UnknownLabel(const absl::Status& status, const std::string& name) {
-  return WithReason(status, "LABEL_NOT_FOUND", {{"label", name}});
-}
-
 // Whether one more label may be made.
 absl::Status CheckRoom(const RevisionStore& store) {
   const absl::StatusOr<std::vector<LabelRecord>> labels = store.ListLabels();
@@ -36,6 +32,15 @@ PromotionResult ResultOf(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::StatusOr<LabelRecord> FindLabel(const RevisionStore& store, const std::string& name) {
+  absl::StatusOr<LabelRecord> label = store.GetLabel(name);
+  if (absl::IsNotFound(label.status())) {
+    return WithReason(label.status(), "LABEL_NOT_FOUND", {{"label", name}});
+  }
+  if (!label.ok()) return FromStore(label.status());
+  return label;
+}
 
 absl::Status CheckServable(const RevisionStore& store, const ServingModel& serving,
                            Revision revision) {
@@ -122,23 +127,21 @@ absl::StatusOr<LabelMoved> LabelMover::Set(const SetLabelCommand& command) {
 }
 
 absl::StatusOr<LabelRecord> LabelMover::Delete(const DeleteLabelCommand& command) {
-  const absl::StatusOr<LabelRecord> label = store_->GetLabel(command.label);
-  if (absl::IsNotFound(label.status())) return UnknownLabel(label.status(), command.label);
-  if (!label.ok()) return FromStore(label.status());
-  AMEND_RETURN_IF_ERROR(CheckEtag(*label, command.etag));
+  AMEND_ASSIGN_OR_RETURN(const LabelRecord label, FindLabel(*store_, command.label));
+  AMEND_RETURN_IF_ERROR(CheckEtag(label, command.etag));
   StoreStep step;
-  step.label_deletion = LabelDeletion{label->name, label->generation};
+  step.label_deletion = LabelDeletion{label.name, label.generation};
   step.audit = AuditRecord{command.actor,
                            "delete_label",
-                           label->name,
-                           label->revision,
-                           label->revision,
+                           label.name,
+                           label.revision,
+                           label.revision,
                            command.reason,
                            absl::ToUnixMicros(clock_())};
   const absl::Status committed = store_->Commit(step);
   if (!committed.ok()) return FromStore(committed);
-  serving_->RemoveLabel(label->name);
-  changes_->Publish(LabelDeletedEvent(*label));
+  serving_->RemoveLabel(label.name);
+  changes_->Publish(LabelDeletedEvent(label));
   return label;
 }
 
@@ -157,30 +160,27 @@ absl::StatusOr<LabelMoved> LabelMover::MoveTo(Verb verb, const std::string& name
 }
 
 absl::StatusOr<LabelMoved> LabelMover::CheckedRollback(const RollbackCommand& command) {
-  const absl::StatusOr<LabelRecord> label = store_->GetLabel(command.label);
-  if (absl::IsNotFound(label.status())) return UnknownLabel(label.status(), command.label);
-  if (!label.ok()) return FromStore(label.status());
-  AMEND_RETURN_IF_ERROR(CheckEtag(*label, command.etag));
+  AMEND_ASSIGN_OR_RETURN(const LabelRecord label, FindLabel(*store_, command.label));
+  AMEND_RETURN_IF_ERROR(CheckEtag(label, command.etag));
   Revision target;
   if (command.target) {
     target = *command.target;
     AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, target));
-    const std::string stands =
-        absl::StrCat("is not earlier than revision ", label->revision.value(), ", where label \"",
-                     label->name, "\" stands");
-    if (target == label->revision) return UnfitRevision(target, "SAME_REVISION", stands);
-    if (target > label->revision) return UnfitRevision(target, "NOT_EARLIER", stands);
+    const std::string stands = absl::StrCat("is not earlier than revision ", label.revision.value(),
+                                            ", where label \"", label.name, "\" stands");
+    if (target == label.revision) return UnfitRevision(target, "SAME_REVISION", stands);
+    if (target > label.revision) return UnfitRevision(target, "NOT_EARLIER", stands);
   } else {
-    if (label->revision == kBaseRevision) {
+    if (label.revision == kBaseRevision) {
       return UnfitRevision(kBaseRevision, "NO_PREVIOUS_REVISION",
                            "is the unedited model and has no parent");
     }
-    const absl::StatusOr<RevisionRecord> record = store_->GetRevision(label->revision);
+    const absl::StatusOr<RevisionRecord> record = store_->GetRevision(label.revision);
     if (!record.ok()) return FromStore(record.status());
     target = record->parent;
     AMEND_RETURN_IF_ERROR(CheckServable(*store_, *serving_, target));
   }
-  return Move(Verb::kRollback, *label, /*is_new=*/false, target, command.reason, command.actor);
+  return Move(Verb::kRollback, label, /*is_new=*/false, target, command.reason, command.actor);
 }
 
 absl::StatusOr<LabelMoved> LabelMover::Move(Verb verb, const LabelRecord& from, bool is_new,

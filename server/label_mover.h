@@ -60,6 +60,9 @@ struct LabelMoved {
   bool is_new = false;
 };
 
+// NOT_FOUND (LABEL_NOT_FOUND), or what FromStore makes of the store's error.
+absl::StatusOr<LabelRecord> FindLabel(const RevisionStore& store, const std::string& name);
+
 // Whether generation may use the revision: NOT_FOUND (REVISION_NOT_FOUND, REVISION_PURGED);
 // FAILED_PRECONDITION (NOT_VALIDATED, REVISION_DELETED, or NOT_RESIDENT for one whose factors were
 // damaged at start).

@@ -1,9 +1,12 @@
 #include "server/revision_line.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "core/base/status_macros.h"
 
 namespace amend {
@@ -30,6 +33,28 @@ bool TakesFrom(absl::Span<const RevisionRecord> further, Revision head) {
   return false;
 }
 
+// The edits that are withdrawn somewhere on a line: of each revision that brought some, their
+// places in its batch.
+std::map<Revision, std::set<int32_t>> WithdrawnOn(absl::Span<const RevisionRecord> line) {
+  std::map<Revision, std::set<int32_t>> withdrawn;
+  for (const RevisionRecord& record : line) {
+    for (const EditId& edit : record.withdrawn) withdrawn[edit.revision].insert(edit.index);
+  }
+  return withdrawn;
+}
+
+// Goes on to `record` on an engine's line that ends at its parent. `withdrawn` are those of the
+// whole line that is being built: their keys never enter it. `factors` are the revision's own;
+// ignored where it withdraws edits.
+absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
+                          const RevisionFactors& factors,
+                          const std::map<Revision, std::set<int32_t>>& withdrawn) {
+  if (record.withdraws()) return engine.AppendToLine(record.revision, RevisionFactors());
+  const auto found = withdrawn.find(record.revision);
+  if (found == withdrawn.end()) return engine.AppendToLine(record.revision, factors);
+  return engine.AppendToLine(record.revision, WithoutEdits(factors, found->second));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store, Revision head) {
@@ -49,23 +74,6 @@ absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revisio
   line.reserve(records.size());
   for (const RevisionRecord& record : records) line.push_back(record.revision);
   return line;
-}
-
-std::map<Revision, std::set<int32_t>> WithdrawnOn(absl::Span<const RevisionRecord> line) {
-  std::map<Revision, std::set<int32_t>> withdrawn;
-  for (const RevisionRecord& record : line) {
-    for (const EditId& edit : record.withdrawn) withdrawn[edit.revision].insert(edit.index);
-  }
-  return withdrawn;
-}
-
-absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
-                          const RevisionFactors& factors,
-                          const std::map<Revision, std::set<int32_t>>& withdrawn) {
-  if (record.withdraws()) return engine.AppendToLine(record.revision, RevisionFactors());
-  const auto found = withdrawn.find(record.revision);
-  if (found == withdrawn.end()) return engine.AppendToLine(record.revision, factors);
-  return engine.AppendToLine(record.revision, WithoutEdits(factors, found->second));
 }
 
 absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEntry& entry,

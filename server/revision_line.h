@@ -3,13 +3,10 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "core/base/types.h"
 #include "server/edit_engine.h"
 #include "storage/revision_store.h"
@@ -20,17 +17,6 @@ namespace amend {
 absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head);
 // Their records.
 absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store, Revision head);
-
-// The edits that are withdrawn somewhere on a line: of each revision that brought some, their
-// places in its batch.
-std::map<Revision, std::set<int32_t>> WithdrawnOn(absl::Span<const RevisionRecord> line);
-
-// Goes on to `record` on an engine's line that ends at its parent. `withdrawn` are those of the
-// whole line that is being built: their keys never enter it. `factors` are the revision's own;
-// ignored where it withdraws edits.
-absl::Status AppendToLine(EditEngine& engine, const RevisionRecord& record,
-                          const RevisionFactors& factors,
-                          const std::map<Revision, std::set<int32_t>>& withdrawn);
 
 // What a batch is solved on. PROMOTE_WHEN_VALIDATED: `live`. STAGE_ONLY: the last staged revision
 // of its session, where it is not deleted and all that lies between it and `live` was staged by

@@ -44,13 +44,8 @@ void AddLabels(const std::multimap<Revision, std::string>& labels, v1::Revision&
 absl::StatusOr<Revision> RevisionAsked(const RevisionStore& store,
                                        const v1::GetRevisionRequest& request) {
   if (request.at_case() == v1::GetRevisionRequest::kRevision) return Revision(request.revision());
-  const std::string name = LabelOr(request.label());
-  const absl::StatusOr<LabelRecord> label = store.GetLabel(name);
-  if (absl::IsNotFound(label.status())) {
-    return WithReason(label.status(), "LABEL_NOT_FOUND", {{"label", name}});
-  }
-  if (!label.ok()) return label.status();
-  return label->revision;
+  AMEND_ASSIGN_OR_RETURN(const LabelRecord label, FindLabel(store, LabelOr(request.label())));
+  return label.revision;
 }
 
 absl::Status ReadRevision(const RevisionStore& store, const v1::GetRevisionRequest& request,
