@@ -60,6 +60,10 @@ void AddFlags(CLI::App& app, ServerOptions* options, Seconds* seconds) {
                  "the same while generating; 0 is 1 for a small model, else --threads")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  app.add_option("--kv-cache-mib", options->kv_cache_mib,
+                 "MiB for keys and values of all sequences; 0: up to 1024, by the model's size")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 24));
   app.add_option("--drain-seconds", seconds->drain, "how long streams may go on at shutdown")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 3600.0));

@@ -17,6 +17,8 @@ namespace amend {
 class DecodeSequence {
  public:
   virtual ~DecodeSequence() = default;
+  // Tokens in its cache.
+  virtual int length() const = 0;
   // What fired since the last call, when traced; `packed_row` is the token's position in the
   // sequence.
   virtual std::vector<HookFiring> TakeFirings() = 0;
@@ -39,11 +41,29 @@ class DecodeBackend {
     DecodeSequence* sequence = nullptr;
   };
 
+  struct SequenceOptions {
+    bool trace_hooks = false;
+    // Tokens that will ever be in its cache; 0: a whole context.
+    int64_t max_tokens = 0;
+    // What it will be fed first.
+    absl::Span<const TokenId> prompt;
+  };
+  // In tokens, of all sequences.
+  struct CacheUse {
+    int64_t claimed = 0;
+    int64_t capacity = 0;
+  };
+
   virtual ~DecodeBackend() = default;
 
-  // A sequence that answers with `snapshot` and keeps it.
+  // A sequence that answers with `snapshot` and keeps it. It may begin with a part of its prompt in
+  // its cache (see length()), but the last token is always to be fed. Null while the KV cache has
+  // no room for it.
   virtual std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
-                                                      bool trace_hooks) = 0;
+                                                      const SequenceOptions& options) = 0;
+  // Tokens for which the KV cache has room when it is empty. Constant; may be called by any thread.
+  virtual int64_t cache_capacity() const = 0;
+  virtual CacheUse cache_use() const = 0;
   // Runs the rows in one forward and appends their tokens to their sequences.
   virtual absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) = 0;
   // Results in the order of the items.

@@ -48,6 +48,7 @@ void SetEnd(const GenerationEnd& end, Revision revision, Response* response) {
   response->set_revision(revision.value());
   response->set_finish_reason(ToProto(end.reason));
   response->mutable_usage()->set_prompt_tokens(end.prompt_tokens);
+  response->mutable_usage()->set_cached_prompt_tokens(end.cached_tokens);
   response->mutable_usage()->set_generated_tokens(end.generated_tokens);
   v1::Timings* timings = response->mutable_timings();
   timings->set_queue_seconds(absl::ToDoubleSeconds(end.queue_time));
@@ -102,9 +103,10 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public TokenSink 
 class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamResponse>,
                             public TokenSink {
  public:
-  StreamReactor(Scheduler* scheduler, const v1::GenerateRequest& request, Revision revision,
-                size_t max_messages)
-      : scheduler_(scheduler),
+  StreamReactor(grpc::CallbackServerContext* context, Scheduler* scheduler,
+                const v1::GenerateRequest& request, Revision revision, size_t max_messages)
+      : context_(context),
+        scheduler_(scheduler),
         logprobs_(request.logprobs()),
         revision_(revision),
         max_messages_(max_messages) {}
@@ -143,6 +145,8 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamRe
     ended_ = true;
     status_ = ToGrpcStatus(end.status);
     Advance();
+    // A reader that takes nothing would never let the outstanding write end.
+    if (absl::IsAborted(end.status) && !finished_) context_->TryCancel();
   }
 
   void OnWriteDone(bool ok) override {
@@ -181,6 +185,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamRe
     }
   }
 
+  grpc::CallbackServerContext* const context_;
   Scheduler* const scheduler_;
   const bool logprobs_;
   const Revision revision_;
@@ -321,9 +326,9 @@ grpc::ServerWriteReactor<v1::GenerateStreamResponse>* GenerationService::Generat
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   auto job = Plan(*context, *request);
   if (!job.ok()) return new RefusedStream(Rejected(job.status()));
-  auto reactor =
-      std::make_shared<StreamReactor>(options_.scheduler, *request, job->snapshot->revision,
-                                      static_cast<size_t>(options_.max_stream_messages));
+  auto reactor = std::make_shared<StreamReactor>(context, options_.scheduler, *request,
+                                                 job->snapshot->revision,
+                                                 static_cast<size_t>(options_.max_stream_messages));
   return StreamReactor::Run(std::move(reactor), *std::move(job));
 }
 

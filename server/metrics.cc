@@ -252,6 +252,9 @@ struct Metrics::Families {
   // Serving.
   Gauge& running = GaugeFamily("amend_num_requests_running", "Requests in the batch.").Add({});
   Gauge& waiting = GaugeFamily("amend_num_requests_waiting", "Requests in the queue.").Add({});
+  Gauge& kv_cache = GaugeFamily("amend_kv_cache_usage_ratio",
+                                "Share of the KV cache that running requests hold or may yet take.")
+                        .Add({});
   Histogram& first_token = HistogramFamily("amend_time_to_first_token_seconds",
                                            "From acceptance of a request to its first token.")
                                .Add({}, RequestBuckets());
@@ -263,6 +266,10 @@ struct Metrics::Families {
           .Add({}, RequestBuckets());
   Counter& prompt_tokens =
       CounterFamily("amend_prompt_tokens_total", "Prompt tokens of ended requests.").Add({});
+  Counter& cached_tokens =
+      CounterFamily("amend_prompt_tokens_cached_total",
+                    "Prompt tokens of ended requests that were in the KV cache already.")
+          .Add({});
   Counter& generation_tokens =
       CounterFamily("amend_generation_tokens_total", "Generated tokens of ended requests.").Add({});
   Family<Counter>& requests = CounterFamily("amend_requests_total", "Requests that ended.");
@@ -409,6 +416,10 @@ void Metrics::OnSequences(int running, int waiting) {
   families_->waiting.Set(waiting);
 }
 
+void Metrics::OnKvCache(int64_t claimed, int64_t capacity) {
+  families_->kv_cache.Set(capacity > 0 ? static_cast<double>(claimed) / capacity : 0);
+}
+
 void Metrics::OnStep(int rows) { families_->batch_size.Observe(rows); }
 
 void Metrics::OnFirstToken(absl::Duration since_submit) {
@@ -423,6 +434,7 @@ void Metrics::OnRequestEnd(const RequestEnd& end) {
   families_->requests.Add({{"finish_reason", std::string(end.finish_reason)}}).Increment();
   families_->request_duration.Observe(absl::ToDoubleSeconds(end.duration));
   families_->prompt_tokens.Increment(end.prompt_tokens);
+  families_->cached_tokens.Increment(end.cached_tokens);
   families_->generation_tokens.Increment(end.generated_tokens);
 }
 

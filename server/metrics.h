@@ -51,6 +51,7 @@ class Metrics : public EditObserver, public ServingObserver {
 
   // ServingObserver
   void OnSequences(int running, int waiting) override;
+  void OnKvCache(int64_t claimed, int64_t capacity) override;
   void OnStep(int rows) override;
   void OnFirstToken(absl::Duration since_submit) override;
   void OnInterToken(absl::Duration since_last_token) override;

@@ -1,5 +1,6 @@
 #include "server/model_decode_backend.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/base/status_macros.h"
@@ -7,12 +8,16 @@
 namespace amend {
 namespace {
 
+constexpr int64_t kDefaultContexts = 64;
+constexpr int64_t kDefaultCacheBytes = int64_t{1} << 30;
+
 class Sequence final : public DecodeSequence {
  public:
   Sequence(std::shared_ptr<const Snapshot> snapshot, std::unique_ptr<DecodeState> state)
       : snapshot_(std::move(snapshot)), state_(std::move(state)) {}
 
   DecodeState* state() { return state_.get(); }
+  int length() const override { return state_->length(); }
   std::vector<HookFiring> TakeFirings() override { return state_->TakeFirings(); }
 
  private:
@@ -31,12 +36,27 @@ class Logits final : public DecodeLogits {
 
 }  // namespace
 
-ModelDecodeBackend::ModelDecodeBackend(std::shared_ptr<const CausalLm> model)
-    : model_(model), decoder_(std::move(model)) {}
+ModelDecodeBackend::ModelDecodeBackend(std::shared_ptr<const CausalLm> model,
+                                       const Decoder::Options& options)
+    : model_(model), decoder_(std::move(model), options) {}
+
+int64_t ModelDecodeBackend::DefaultCacheBytes(const CausalLm& model) {
+  const int64_t context = Decoder::ContextBytes(model);
+  return std::max(context, std::min(kDefaultContexts * context, kDefaultCacheBytes));
+}
+
+int64_t ModelDecodeBackend::cache_capacity() const { return decoder_.cache_capacity(); }
+
+DecodeBackend::CacheUse ModelDecodeBackend::cache_use() const {
+  const Decoder::CacheUse use = decoder_.cache_use();
+  return {use.claimed, use.capacity};
+}
 
 std::unique_ptr<DecodeSequence> ModelDecodeBackend::NewSequence(
-    std::shared_ptr<const Snapshot> snapshot, bool trace_hooks) {
-  auto state = decoder_.NewSequence(snapshot->hooks, trace_hooks);
+    std::shared_ptr<const Snapshot> snapshot, const SequenceOptions& options) {
+  auto state = decoder_.NewSequence(snapshot->hooks,
+                                    {options.trace_hooks, options.max_tokens, options.prompt});
+  if (state == nullptr) return nullptr;
   return std::make_unique<Sequence>(std::move(snapshot), std::move(state));
 }
 

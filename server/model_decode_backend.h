@@ -13,17 +13,24 @@ namespace amend {
 // The DecodeBackend over a real model. Not thread-safe; used by the scheduler thread alone.
 class ModelDecodeBackend : public DecodeBackend {
  public:
-  explicit ModelDecodeBackend(std::shared_ptr<const CausalLm> model);
+  explicit ModelDecodeBackend(std::shared_ptr<const CausalLm> model,
+                              const Decoder::Options& options = Decoder::Options());
+
+  // The default for a server whose flags say nothing: room for 64 whole contexts where a GiB is
+  // enough for that, else a GiB, but never less than one context.
+  static int64_t DefaultCacheBytes(const CausalLm& model);
 
   std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
-                                              bool trace_hooks) override;
+                                              const SequenceOptions& options) override;
+  int64_t cache_capacity() const override;
+  CacheUse cache_use() const override;
   absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) override;
   absl::StatusOr<std::vector<ScoredContinuation>> Score(const Snapshot& snapshot,
                                                         absl::Span<const ScoreItem> items) override;
 
  private:
   const std::shared_ptr<const CausalLm> model_;
-  const Decoder decoder_;
+  Decoder decoder_;
 };
 
 }  // namespace amend

@@ -34,7 +34,7 @@ class ModelDecodeBackendTest : public ::testing::Test {
 
 TEST_F(ModelDecodeBackendTest, AStepYieldsWhatScoringPredicts) {
   const std::vector<TokenId> prompt = tokenizer_->Encode("Kuala Lumpur is a city in");
-  const auto sequence = backend_->NewSequence(snapshot_, /*trace_hooks=*/false);
+  const auto sequence = backend_->NewSequence(snapshot_, {});
   AMEND_ASSERT_OK_AND_ASSIGN(const auto logits, backend_->Step({{prompt, sequence.get()}}));
   const TokenId next = ArgMax(logits->row(0));
   AMEND_ASSERT_OK_AND_ASSIGN(const auto scores, backend_->Score(*snapshot_, {{prompt, {next}}}));
@@ -44,14 +44,37 @@ TEST_F(ModelDecodeBackendTest, AStepYieldsWhatScoringPredicts) {
 
 TEST_F(ModelDecodeBackendTest, APromptInPiecesGivesTheSameNextToken) {
   const std::vector<TokenId> prompt = tokenizer_->Encode("Kuala Lumpur is a city in");
-  const auto whole = backend_->NewSequence(snapshot_, false);
-  const auto pieces = backend_->NewSequence(snapshot_, false);
+  const auto whole = backend_->NewSequence(snapshot_, {});
+  const auto pieces = backend_->NewSequence(snapshot_, {});
   const auto span = absl::MakeConstSpan(prompt);
   AMEND_ASSERT_OK_AND_ASSIGN(const auto at_once, backend_->Step({{span, whole.get()}}));
   AMEND_ASSERT_OK_AND_ASSIGN(const auto first,
                              backend_->Step({{span.subspan(0, 3), pieces.get()}}));
   AMEND_ASSERT_OK_AND_ASSIGN(const auto rest, backend_->Step({{span.subspan(3), pieces.get()}}));
   EXPECT_EQ(ArgMax(at_once->row(0)), ArgMax(rest->row(0)));
+}
+
+TEST_F(ModelDecodeBackendTest, ASecondSequenceBeginsBehindWhatTheFirstOneLeft) {
+  std::vector<TokenId> prompt;
+  while (prompt.size() < 40) {
+    for (const TokenId id : tokenizer_->Encode("Kuala Lumpur is a city in ")) prompt.push_back(id);
+  }
+  const auto size = static_cast<int64_t>(prompt.size());
+  const auto first = backend_->NewSequence(snapshot_, {false, size, prompt});
+  EXPECT_EQ(first->length(), 0);
+  EXPECT_GE(backend_->cache_use().claimed, size);
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto cold, backend_->Step({{prompt, first.get()}}));
+  const auto second = backend_->NewSequence(snapshot_, {false, size, prompt});
+  ASSERT_GT(second->length(), 0);
+  const auto rest = absl::MakeConstSpan(prompt).subspan(second->length());
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto warm, backend_->Step({{rest, second.get()}}));
+  EXPECT_EQ(ArgMax(cold->row(0)), ArgMax(warm->row(0)));
+}
+
+TEST_F(ModelDecodeBackendTest, TheDefaultCacheHoldsAContextAtLeast) {
+  EXPECT_GE(ModelDecodeBackend::DefaultCacheBytes(*model_), Decoder::ContextBytes(*model_));
+  EXPECT_LE(ModelDecodeBackend::DefaultCacheBytes(*model_), int64_t{1} << 30);
+  EXPECT_GE(backend_->cache_capacity(), model_->config().context_length);
 }
 
 }  // namespace

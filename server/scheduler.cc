@@ -22,6 +22,7 @@ absl::Status DrainingError() {
 absl::string_view ReasonName(const absl::Status& status, EndReason reason) {
   if (status.code() == absl::StatusCode::kCancelled) return "cancelled";
   if (status.code() == absl::StatusCode::kDeadlineExceeded) return "deadline";
+  if (status.code() == absl::StatusCode::kAborted) return "stalled";
   if (!status.ok()) return "error";
   switch (reason) {
     case EndReason::kLength:
@@ -49,6 +50,7 @@ struct Scheduler::Sequence {
   // Prompt and generated tokens; the first `fed` of them are in the cache.
   std::vector<TokenId> tokens;
   size_t fed = 0;
+  int cached_tokens = 0;
   // How many tokens the current step feeds.
   size_t step_tokens = 0;
   int generated = 0;
@@ -58,6 +60,8 @@ struct Scheduler::Sequence {
   absl::Time submit_time;
   absl::Time admit_time = absl::InfiniteFuture();
   absl::Time last_token_time;
+  // Since when its reader has no room; for ever in the future while it has.
+  absl::Time paused_since = absl::InfiniteFuture();
   absl::Duration time_to_first_token;
 
   bool prefilling() const { return fed < job.prompt.size(); }
@@ -90,11 +94,29 @@ absl::Status Scheduler::CheckAdmission() {
   return absl::OkStatus();
 }
 
+int64_t Scheduler::CacheTokens(const GenerationJob& job) const {
+  // The last token that is generated is never fed.
+  return std::min<int64_t>(static_cast<int64_t>(job.prompt.size()) + job.max_new_tokens - 1,
+                           options_.context_length);
+}
+
+absl::Status Scheduler::CheckFits(const GenerationJob& job) const {
+  const int64_t tokens = CacheTokens(job);
+  const int64_t capacity = backend_->cache_capacity();
+  if (tokens <= capacity) return absl::OkStatus();
+  return WithReason(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "a prompt of ", job.prompt.size(), " tokens and ", job.max_new_tokens,
+          " new ones need room for ", tokens, " in the KV cache, which holds ", capacity)),
+      "KV_CACHE_TOO_SMALL",
+      {{"tokens", absl::StrCat(tokens)}, {"kv_cache_tokens", absl::StrCat(capacity)}});
+}
+
 absl::Status Scheduler::Submit(GenerationJob job) {
+  absl::Status admission = CheckFits(job);
   auto sequence = std::make_unique<Sequence>(std::move(job));
   sequence->submit_time = options_.clock();
-  absl::Status admission;
-  {
+  if (admission.ok()) {
     absl::MutexLock lock(&mutex_);
     admission = CheckAdmission();
     if (admission.ok()) waiting_.push_back(std::move(sequence));
@@ -162,6 +184,8 @@ void Scheduler::Loop() {
   bool progress = false;
   while (AwaitWork(progress)) {
     EndWhatIsOver(absl::OkStatus());
+    // What ended makes room for what waits.
+    Sweep();
     TakeWaiting();
     progress = RunStep();
     progress = RunScores() || progress;
@@ -178,6 +202,11 @@ bool Scheduler::AwaitWork(bool progress) {
   } else {
     const absl::Time now = options_.clock();
     for (const auto& sequence : running_) {
+      timeout = std::min(timeout, sequence->job.deadline - now);
+      timeout = std::min(timeout, sequence->paused_since + options_.max_reader_pause - now);
+    }
+    absl::MutexLock lock(&mutex_);
+    for (const auto& sequence : waiting_) {
       timeout = std::min(timeout, sequence->job.deadline - now);
     }
   }
@@ -215,8 +244,15 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
     }
   }
   for (auto& sequence : over) End(*sequence, is_over(sequence), EndReason::kLength);
+  const absl::Time now = options_.clock();
   for (auto& sequence : running_) {
-    const absl::Status status = is_over(sequence);
+    absl::Status status = is_over(sequence);
+    if (status.ok() && now - sequence->paused_since >= options_.max_reader_pause) {
+      status = WithReason(
+          absl::AbortedError(absl::StrCat("the reader took nothing for ",
+                                          absl::FormatDuration(now - sequence->paused_since))),
+          "READER_STALLED");
+    }
     if (!status.ok()) End(*sequence, status, EndReason::kLength);
   }
   // Others are looked at before each of their pieces.
@@ -230,11 +266,16 @@ void Scheduler::TakeWaiting() {
   absl::MutexLock lock(&mutex_);
   while (!waiting_.empty() &&
          running_.size() < static_cast<size_t>(options_.max_running_sequences)) {
-    std::unique_ptr<Sequence> sequence = std::move(waiting_.front());
+    Sequence& sequence = *waiting_.front();
+    sequence.state = backend_->NewSequence(
+        sequence.job.snapshot,
+        {sequence.job.trace_hooks, CacheTokens(sequence.job), sequence.job.prompt});
+    if (sequence.state == nullptr) break;
+    sequence.fed = sequence.state->length();
+    sequence.cached_tokens = sequence.state->length();
+    sequence.admit_time = now;
+    running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
-    sequence->state = backend_->NewSequence(sequence->job.snapshot, sequence->job.trace_hooks);
-    sequence->admit_time = now;
-    running_.push_back(std::move(sequence));
   }
   if (scores_.empty() && !waiting_scores_.empty()) {
     scores_.push_back(std::move(waiting_scores_.front()));
@@ -255,17 +296,24 @@ void Scheduler::Sweep() {
     running_count_ = running = static_cast<int>(running_.size() + scores_.size());
     waiting = static_cast<int>(waiting_.size() + waiting_scores_.size());
   }
-  if (options_.observer != nullptr) options_.observer->OnSequences(running, waiting);
+  if (options_.observer == nullptr) return;
+  options_.observer->OnSequences(running, waiting);
+  const DecodeBackend::CacheUse use = backend_->cache_use();
+  options_.observer->OnKvCache(use.claimed, use.capacity);
 }
 
 std::vector<Scheduler::Sequence*> Scheduler::PickRows(std::vector<DecodeBackend::Row>* rows) {
   std::vector<Sequence*> picked;
   size_t budget = options_.max_prefill_tokens_per_step;
+  const absl::Time now = options_.clock();
   for (const bool prefill : {false, true}) {
     for (auto& sequence : running_) {
-      if (sequence->ended || sequence->prefilling() != prefill || !sequence->job.sink->HasRoom()) {
+      if (sequence->ended || sequence->prefilling() != prefill) continue;
+      if (!sequence->job.sink->HasRoom()) {
+        sequence->paused_since = std::min(sequence->paused_since, now);
         continue;
       }
+      sequence->paused_since = absl::InfiniteFuture();
       size_t count = sequence->tokens.size() - sequence->fed;
       if (prefill) {
         count = std::min(count, budget);
@@ -356,13 +404,14 @@ void Scheduler::End(Sequence& sequence, absl::Status status, EndReason reason) {
   GenerationEnd end;
   end.reason = reason;
   end.prompt_tokens = static_cast<int>(sequence.job.prompt.size());
+  end.cached_tokens = sequence.cached_tokens;
   end.generated_tokens = sequence.generated;
   end.queue_time = std::min(sequence.admit_time, now) - sequence.submit_time;
   end.time_to_first_token = sequence.time_to_first_token;
   end.total_time = now - sequence.submit_time;
   if (options_.observer != nullptr) {
-    options_.observer->OnRequestEnd(
-        {ReasonName(status, reason), end.total_time, end.prompt_tokens, end.generated_tokens});
+    options_.observer->OnRequestEnd({ReasonName(status, reason), end.total_time, end.prompt_tokens,
+                                     end.generated_tokens, end.cached_tokens});
   }
   end.status = std::move(status);
   sequence.job.sink->OnEnd(end);
@@ -402,7 +451,7 @@ void Scheduler::EndScore(ScoreRun& run, absl::Status status) {
       tokens += static_cast<int>(item.prompt.size() + item.continuation.size());
     }
     options_.observer->OnRequestEnd({status.ok() ? "score" : ReasonName(status, EndReason::kLength),
-                                     options_.clock() - run.submit_time, tokens, 0});
+                                     options_.clock() - run.submit_time, tokens, 0, 0});
   }
   const std::shared_ptr<ScoreSink> sink = std::move(run.job.sink);
   run.job.sink = nullptr;

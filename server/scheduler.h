@@ -37,11 +37,13 @@ struct TokenEvent {
 };
 
 struct GenerationEnd {
-  // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (draining) or what the model said; the fields below
-  // but `reason` are set for any status.
+  // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (draining), ABORTED (READER_STALLED) or what the
+  // model said; the fields below but `reason` are set for any status.
   absl::Status status;
   EndReason reason = EndReason::kLength;
   int prompt_tokens = 0;
+  // Of those, what an earlier sequence had left in the KV cache.
+  int cached_tokens = 0;
   int generated_tokens = 0;
   absl::Duration queue_time;
   // Zero when there was no token.
@@ -100,7 +102,9 @@ struct ScoreJob {
 //  1. A slow or dead reader never delays another sequence.
 //  2. What a sequence yields depends on its own job alone.
 //  3. The snapshot of a job is held until its end.
-//  4. Waiting jobs are admitted in the order of Submit.
+//  4. Waiting jobs are admitted in the order of Submit, each once the KV cache has room for its
+//     prompt and all the tokens that it may generate: what runs is never short of room.
+//  5. A sequence whose reader takes nothing for max_reader_pause ends.
 // The backend, the callbacks in Options and the observer outlive the scheduler.
 class Scheduler {
  public:
@@ -113,6 +117,8 @@ class Scheduler {
     int max_prefill_tokens_per_step = 512;
     // Tokens scored between two steps (at least one item).
     int max_score_tokens_per_round = 512;
+    // How long a sequence may wait for its reader, with its KV cache kept.
+    absl::Duration max_reader_pause = absl::Seconds(60);
     int context_length = 0;
     std::vector<TokenId> end_of_text_ids;
     // The bytes of a token. Required.
@@ -128,8 +134,9 @@ class Scheduler {
   // Like Stop(absl::ZeroDuration()).
   ~Scheduler();
 
-  // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit, with a retry delay) and UNAVAILABLE
-  // (DRAINING): the sink is not called then.
+  // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit, with a retry delay; KV_CACHE_TOO_SMALL,
+  // naming what the job needs and what there is) and UNAVAILABLE (DRAINING): the sink is not called
+  // then.
   absl::Status Submit(GenerationJob job) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Submit(ScoreJob job) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -154,7 +161,8 @@ class Scheduler {
   // Blocks until there may be something to do, not at all after a round with `progress`. False:
   // stopped.
   bool AwaitWork(bool progress);
-  // Ends what was cancelled or is late; everything, with `abort`, when that is not OK.
+  // Ends and forgets what was cancelled, is late or has no reader; everything, with `abort`, when
+  // that is not OK.
   void EndWhatIsOver(const absl::Status& abort);
   void TakeWaiting();
   // True when there was something to run.
@@ -169,6 +177,9 @@ class Scheduler {
   void Finish(Sequence& sequence, EndReason reason);
   void End(Sequence& sequence, absl::Status status, EndReason reason);
   void EndScore(ScoreRun& run, absl::Status status);
+  // Tokens that the job's KV cache holds in the end.
+  int64_t CacheTokens(const GenerationJob& job) const;
+  absl::Status CheckFits(const GenerationJob& job) const;
   // CANCELLED or DEADLINE_EXCEEDED, or `abort` when it is not OK.
   absl::Status Interruption(bool cancelled, absl::Time deadline, const absl::Status& abort) const;
 

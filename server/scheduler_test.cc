@@ -33,7 +33,8 @@ class RecordingSink : public TokenSink {
   }
   bool HasRoom() const override {
     absl::MutexLock lock(&mutex_);
-    return room_ > 0;
+    paused_ = room_ <= 0;
+    return !paused_;
   }
   void OnTokens(TokenEvent event) override {
     absl::MutexLock lock(&mutex_);
@@ -57,6 +58,12 @@ class RecordingSink : public TokenSink {
   void GiveRoom(int room) {
     absl::MutexLock lock(&mutex_);
     room_ += room;
+    paused_ = false;
+  }
+  // Until the scheduler found no room.
+  void AwaitPause() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&paused_));
   }
   GenerationEnd AwaitEnd() {
     absl::MutexLock lock(&mutex_);
@@ -89,6 +96,7 @@ class RecordingSink : public TokenSink {
  private:
   mutable absl::Mutex mutex_;
   int room_ ABSL_GUARDED_BY(mutex_);
+  mutable bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   int events_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
@@ -456,6 +464,99 @@ TEST_F(SchedulerTest, ADrainingSchedulerTakesNothingNewAndFinishesWhatRuns) {
   scheduler_->Stop(absl::InfiniteDuration());
   EXPECT_THAT(sink->AwaitEnd().status, IsOk());
   EXPECT_EQ(sink->text(), "bcd");
+}
+
+TEST_F(SchedulerTest, AJobWaitsForRoomInTheCacheAndThoseBehindItWaitToo) {
+  backend_.SetCacheCapacity(8);
+  Start();
+  backend_.Close();
+  const auto first = Submit(Job("ab", 4));  // 5 tokens
+  backend_.AwaitStepAtGate();
+  const auto large = Submit(Job("abcd", 4));  // 7 tokens
+  const auto small = Submit(Job("a", 1));     // 1 token
+  backend_.Open();
+  large->AwaitEnd();
+  small->AwaitEnd();
+  EXPECT_EQ(first->text(), "cdef");
+  EXPECT_EQ(large->text(), "efgh");
+  EXPECT_EQ(small->text(), "b");
+  // `first` alone; then the two others together.
+  EXPECT_THAT(backend_.row_sizes(),
+              ElementsAre(ElementsAre(2), ElementsAre(1), ElementsAre(1), ElementsAre(1),
+                          ElementsAre(4, 1), ElementsAre(1), ElementsAre(1), ElementsAre(1)));
+}
+
+TEST_F(SchedulerTest, AJobThatCanNeverFitIsRefusedWithBothNumbers) {
+  backend_.SetCacheCapacity(8);
+  Start();
+  const absl::Status status = scheduler_->Submit(Job("abcdef", 4));
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted,
+                               AllOf(HasSubstr("room for 9"), HasSubstr("holds 8"))));
+  EXPECT_EQ(ReasonOf(status), "KV_CACHE_TOO_SMALL");
+  EXPECT_EQ(Submit(Job("abcdef", 3))->AwaitEnd().generated_tokens, 3);
+}
+
+TEST_F(SchedulerTest, NoJobNeedsMoreRoomThanTheContext) {
+  options_.context_length = 8;
+  backend_.SetCacheCapacity(8);
+  Start();
+  EXPECT_EQ(Submit(Job("abc", 8))->AwaitEnd().reason, EndReason::kContextFull);
+}
+
+TEST_F(SchedulerTest, WhatIsInTheCacheIsNotFedAgain) {
+  backend_.SetCachedTokens(3);
+  Start();
+  const auto sink = Submit(Job("abcde", 2));
+  const GenerationEnd end = sink->AwaitEnd();
+  EXPECT_EQ(sink->text(), "fg");
+  EXPECT_EQ(end.cached_tokens, 3);
+  EXPECT_THAT(backend_.row_sizes(), ElementsAre(ElementsAre(2), ElementsAre(1)));
+}
+
+TEST_F(SchedulerTest, AReaderThatTakesNothingEndsItsSequenceAndMakesRoom) {
+  const absl::Time start = absl::FromUnixSeconds(1000);
+  std::atomic<int64_t> seconds = 0;
+  options_.clock = [&] { return start + absl::Seconds(seconds.load()); };
+  options_.max_reader_pause = absl::Seconds(30);
+  options_.max_running_sequences = 1;
+  Start();
+  GenerationJob job = Job("a", 10);
+  auto stuck = std::make_shared<RecordingSink>(/*room=*/2);
+  job.sink = stuck;
+  Submit(std::move(job));
+  const auto waiting = Submit(Job("a", 1));
+  stuck->AwaitPause();
+  seconds = 29;
+  // One that reads again in time goes on; its pause counts from anew.
+  stuck->GiveRoom(1);
+  scheduler_->Wake();
+  stuck->AwaitEvents(3);
+  stuck->AwaitPause();
+  EXPECT_EQ(stuck->text(), "bcd");
+  seconds = 58;
+  scheduler_->Wake();
+  EXPECT_FALSE(stuck->ended());
+  seconds = 59;
+  scheduler_->Wake();
+  const GenerationEnd end = stuck->AwaitEnd();
+  EXPECT_THAT(end.status, StatusIs(absl::StatusCode::kAborted, HasSubstr("took nothing")));
+  EXPECT_EQ(ReasonOf(end.status), "READER_STALLED");
+  EXPECT_EQ(end.generated_tokens, 3);
+  EXPECT_THAT(waiting->AwaitEnd().status, IsOk());
+}
+
+TEST_F(SchedulerTest, ACancelledSequenceThatPausedMakesRoomAtOnce) {
+  options_.max_running_sequences = 1;
+  Start();
+  GenerationJob job = Job("a", 10);
+  auto paused = std::make_shared<RecordingSink>(/*room=*/1);
+  job.sink = paused;
+  Submit(std::move(job));
+  paused->AwaitEvents(1);
+  const auto waiting = Submit(Job("a", 1));
+  paused->Cancel();
+  scheduler_->Wake();
+  EXPECT_THAT(waiting->AwaitEnd().status, IsOk());
 }
 
 TEST_F(SchedulerTest, StopEndsWhatDoesNotFinishInTime) {

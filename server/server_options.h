@@ -33,6 +33,8 @@ struct ServerOptions {
   int threads = 0;
   // The same while generating; 0: one for a small model, else as many as `threads` says.
   int decode_threads = 0;
+  // MiB of the KV cache of all sequences; 0: see ModelDecodeBackend::DefaultCacheBytes.
+  int kv_cache_mib = 0;
   // How long running generation may go on when the server shuts down.
   absl::Duration drain_time = absl::Seconds(10);
   // Which revisions may go.

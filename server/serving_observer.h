@@ -1,6 +1,8 @@
 #ifndef AMEND_SERVER_SERVING_OBSERVER_H_
 #define AMEND_SERVER_SERVING_OBSERVER_H_
 
+#include <cstdint>
+
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
@@ -12,12 +14,14 @@ class ServingObserver {
  public:
   // What one request came to.
   struct RequestEnd {
-    // "length", "stop", "end_of_text", "context_full", "cancelled", "deadline", "error"; for a
-    // Score request "score".
+    // "length", "stop", "end_of_text", "context_full", "cancelled", "deadline", "stalled", "error";
+    // for a Score request "score".
     absl::string_view finish_reason;
     absl::Duration duration;
     int prompt_tokens = 0;
     int generated_tokens = 0;
+    // Prompt tokens that were in the KV cache already.
+    int cached_tokens = 0;
   };
 
   virtual ~ServingObserver() = default;
@@ -25,6 +29,11 @@ class ServingObserver {
   virtual void OnSequences(int running, int waiting) {
     (void)running;
     (void)waiting;
+  }
+  // Tokens of the KV cache that running sequences hold or may yet take, of how many.
+  virtual void OnKvCache(int64_t claimed, int64_t capacity) {
+    (void)claimed;
+    (void)capacity;
   }
   // One forward over `rows` sequences.
   virtual void OnStep(int rows) { (void)rows; }

@@ -351,7 +351,11 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
 }
 
 void Server::Parts::BuildGeneration() {
-  backend = std::make_unique<ModelDecodeBackend>(model);
+  Decoder::Options decoder_options;
+  decoder_options.kv_cache_bytes = options.kv_cache_mib > 0
+                                       ? int64_t{options.kv_cache_mib} << 20
+                                       : ModelDecodeBackend::DefaultCacheBytes(*model);
+  backend = std::make_unique<ModelDecodeBackend>(model, decoder_options);
   Scheduler::Options scheduler_options;
   scheduler_options.context_length = model->config().context_length;
   scheduler_options.end_of_text_ids = model->config().end_of_text_ids;
@@ -441,6 +445,7 @@ v1::ServerInfo Server::Parts::FixedInfo() const {
   server_limits->set_max_waiting_sequences(scheduler->options().max_waiting_sequences);
   server_limits->set_edit_credits(EditService::Options().credits);
   server_limits->set_default_max_new_tokens(limits.default_max_new_tokens);
+  server_limits->set_kv_cache_tokens(backend->cache_capacity());
   info.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start_time));
   info.set_http_address(http->address());
   return info;

@@ -40,7 +40,7 @@ std::string OneLine(absl::string_view text) {
 
 absl::StatusOr<std::vector<std::string>> SampleContextTemplates(
     std::shared_ptr<const CausalLm> model, const Tokenizer& tokenizer, uint64_t seed) {
-  const Decoder decoder(model);
+  Decoder decoder(model);
   std::vector<std::string> templates;
   for (const char* opening : kOpenings) {
     SamplingParams params;

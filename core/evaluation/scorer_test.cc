@@ -44,7 +44,7 @@ class ScorerTest : public testing::Test {
   // What the decoder says, one token after the other.
   static ScoredContinuation Decoded(const std::shared_ptr<const HookStack>& hooks,
                                     const ScoreItem& item) {
-    const Decoder decoder(model_);
+    Decoder decoder(model_);
     const auto state = decoder.NewSequence(hooks, /*trace_hooks=*/false);
     ScoredContinuation result;
     std::vector<TokenId> next = item.prompt;

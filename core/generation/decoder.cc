@@ -9,8 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/torch_status.h"
-#include "core/model/attention.h"
+#include "core/model/cached_attention.h"
 #include "core/model/hook_point.h"
+#include "core/model/kv_cache.h"
 #include "core/model/packed_forward.h"
 #include "core/model/torch_device.h"
 
@@ -19,7 +20,7 @@ namespace amend {
 struct DecodeState::State {
   std::shared_ptr<const HookStack> hooks;
   bool trace_hooks = false;
-  KvCache cache;
+  std::unique_ptr<KvCache> cache;
   std::vector<HookFiring> firings;
 };
 
@@ -73,11 +74,25 @@ class RowHooks : public DownProjectionHook {
   const std::vector<Segment> segments_;
 };
 
+// Sequences for whose whole contexts there is room unless the options say otherwise.
+constexpr int64_t kDefaultContexts = 64;
+
+std::unique_ptr<KvPool> NewPool(const CausalLm& model, const Decoder::Options& options) {
+  const ModelConfig& config = model.config();
+  KvPool::Options pool;
+  const int64_t bytes = options.kv_cache_bytes > 0
+                            ? options.kv_cache_bytes
+                            : kDefaultContexts * Decoder::ContextBytes(model);
+  pool.max_blocks = bytes / KvPool::BlockBytes(config, TorchDtype(model));
+  pool.share_prefixes = options.share_prefixes;
+  return std::make_unique<KvPool>(config, TorchDevice(model), TorchDtype(model), pool);
+}
+
 }  // namespace
 
 DecodeState::DecodeState(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DecodeState::~DecodeState() = default;
-int DecodeState::length() const { return static_cast<int>(state_->cache.length()); }
+int DecodeState::length() const { return static_cast<int>(state_->cache->length()); }
 std::vector<HookFiring> DecodeState::TakeFirings() { return std::exchange(state_->firings, {}); }
 
 StepLogits::StepLogits(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -89,16 +104,35 @@ absl::Span<const float> StepLogits::row(int i) const {
   return absl::MakeConstSpan(state_->logits.const_data_ptr<float>() + i * vocabulary, vocabulary);
 }
 
-Decoder::Decoder(std::shared_ptr<const CausalLm> model) : model_(std::move(model)) {}
+Decoder::Decoder(std::shared_ptr<const CausalLm> model, const Options& options)
+    : model_(std::move(model)), pool_(NewPool(*model_, options)) {}
+
+Decoder::~Decoder() = default;
+
+int64_t Decoder::ContextBytes(const CausalLm& model) {
+  return KvPool::BlocksFor(model.config().context_length) *
+         KvPool::BlockBytes(model.config(), TorchDtype(model));
+}
+
+int64_t Decoder::cache_capacity() const { return pool_->max_blocks() * kKvBlockTokens; }
+
+Decoder::CacheUse Decoder::cache_use() const {
+  return {pool_->claimed_blocks() * kKvBlockTokens, cache_capacity()};
+}
 
 std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStack> hooks,
-                                                  bool trace_hooks) const {
-  const c10::InferenceMode inference;
+                                                  const SequenceOptions& options) {
+  KvCache::Options cache_options;
+  cache_options.max_tokens =
+      options.max_tokens > 0 ? options.max_tokens : model_->config().context_length;
+  if (!options.trace_hooks) {
+    cache_options.computed_with = hooks;
+    cache_options.prompt = options.prompt;
+  }
+  std::unique_ptr<KvCache> cache = KvCache::Create(pool_.get(), cache_options);
+  if (cache == nullptr) return nullptr;
   auto state = std::make_unique<DecodeState::State>(
-      DecodeState::State{std::move(hooks),
-                         trace_hooks,
-                         KvCache(model_->config(), TorchDevice(*model_), TorchDtype(*model_)),
-                         {}});
+      DecodeState::State{std::move(hooks), options.trace_hooks, std::move(cache), {}});
   return std::unique_ptr<DecodeState>(new DecodeState(std::move(state)));
 }
 
@@ -112,6 +146,12 @@ absl::Status Decoder::CheckRow(const Row& row) const {
                                                    row.tokens.size(), " more pass the context of ",
                                                    context));
   }
+  const int64_t promised = row.state->state_->cache->max_tokens();
+  if (length + static_cast<int64_t>(row.tokens.size()) > promised) {
+    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
+                                                   row.tokens.size(), " more pass the ", promised,
+                                                   " that it was made for"));
+  }
   for (const TokenId id : row.tokens) {
     if (id < 0 || id >= vocabulary) {
       return absl::InvalidArgumentError(
@@ -121,7 +161,7 @@ absl::Status Decoder::CheckRow(const Row& row) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
+absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) {
   if (rows.empty()) return absl::InvalidArgumentError("a step has no rows");
   for (const Row& row : rows) {
     if (absl::Status status = CheckRow(row); !status.ok()) return status;
@@ -139,8 +179,8 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
       DecodeState::State& state = *row.state->state_;
       const int64_t count = static_cast<int64_t>(row.tokens.size());
       tokens.push_back(row.tokens);
-      first_positions.push_back(state.cache.length());
-      cached.push_back({&state.cache, count});
+      first_positions.push_back(state.cache->length());
+      cached.push_back({state.cache.get(), count});
       const bool joins = !segments.empty() && !state.trace_hooks &&
                          segments.back().firings == nullptr &&
                          segments.back().hooks == state.hooks.get();
@@ -148,7 +188,7 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
         segments.back().tokens += count;
       } else {
         segments.push_back({count, state.hooks.get(), state.trace_hooks ? &state.firings : nullptr,
-                            state.cache.length()});
+                            state.cache->length()});
       }
       total += count;
       last_tokens.push_back(total - 1);
@@ -162,7 +202,7 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) const {
     logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
                          .to(at::kCPU)
                          .contiguous();
-    for (const CachedAttention::Row& row : cached) row.cache->Advance(row.new_tokens);
+    for (const Row& row : rows) row.state->state_->cache->Advance(row.tokens);
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

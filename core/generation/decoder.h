@@ -2,6 +2,7 @@
 #define AMEND_CORE_GENERATION_DECODER_H_
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,12 +14,14 @@
 
 namespace amend {
 
+class KvPool;
+
 // The running state of one sequence: its KV cache, its tokens so far and the hooks of the revision
 // that it answers with (held to the end). Not thread-safe; owned by the scheduler thread.
 class DecodeState {
  public:
   ~DecodeState();
-  // Tokens in the KV cache.
+  // Tokens in the KV cache. A new sequence begins behind what it shares with earlier ones.
   int length() const;
   // What fired since the last call (only when traced); `packed_row` is the token's position in the
   // sequence.
@@ -47,30 +50,65 @@ class StepLogits {
   std::unique_ptr<State> state_;
 };
 
-// Prefill and decode over any mix of sequences, also of different revisions. Thread-compatible;
-// used by the scheduler thread.
+// Prefill and decode over any mix of sequences, also of different revisions. Sequences of one
+// revision that begin with the same tokens share that part of the KV cache; those of different
+// revisions never do. Not thread-safe, nor are its sequences; used by the scheduler thread.
+// Outlives its sequences.
 class Decoder {
  public:
+  struct Options {
+    // Of the KV cache of all sequences; 0: as much as 64 whole contexts take.
+    int64_t kv_cache_bytes = 0;
+    // Whether a sequence begins behind what an earlier one left in the cache.
+    bool share_prefixes = true;
+  };
+  struct SequenceOptions {
+    bool trace_hooks = false;
+    // Tokens that will ever be in its cache; 0: a whole context.
+    int64_t max_tokens = 0;
+    // What it will be fed first. A traced sequence shares nothing: it has to see all of its tokens.
+    absl::Span<const TokenId> prompt;
+  };
+  // In tokens. What can be found and nobody uses counts as free.
+  struct CacheUse {
+    int64_t claimed = 0;
+    int64_t capacity = 0;
+  };
   struct Row {
     // New tokens: the prompt (or a chunk of it) for prefill, one token for decode. Not empty.
     absl::Span<const TokenId> tokens;
     DecodeState* state = nullptr;
   };
 
-  explicit Decoder(std::shared_ptr<const CausalLm> model);
+  explicit Decoder(std::shared_ptr<const CausalLm> model) : Decoder(std::move(model), Options()) {}
+  Decoder(std::shared_ptr<const CausalLm> model, const Options& options);
+  ~Decoder();
 
+  // What a whole context takes in the KV cache.
+  static int64_t ContextBytes(const CausalLm& model);
+
+  // Null when the KV cache has no room for it now.
   std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks,
-                                           bool trace_hooks) const;
+                                           const SequenceOptions& options);
+  std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks,
+                                           bool trace_hooks) {
+    return NewSequence(std::move(hooks), SequenceOptions{trace_hooks, 0, {}});
+  }
+  // Thread-safe.
+  int64_t cache_capacity() const;
+  CacheUse cache_use() const;
 
   // Runs the new tokens of all rows through the model in one forward and appends them to the rows'
   // caches; each row has a state of its own. INVALID_ARGUMENT, naming both lengths, for a row that
-  // would pass the context, and for a token outside the vocabulary; nothing is run then.
-  absl::StatusOr<StepLogits> Step(absl::Span<const Row> rows) const;
+  // would pass the context (or the tokens that it was made for), and for a token outside the
+  // vocabulary; nothing is run then.
+  absl::StatusOr<StepLogits> Step(absl::Span<const Row> rows);
 
  private:
   absl::Status CheckRow(const Row& row) const;
 
-  std::shared_ptr<const CausalLm> model_;
+  const std::shared_ptr<const CausalLm> model_;
+  const std::unique_ptr<KvPool> pool_;
 };
 
 }  // namespace amend

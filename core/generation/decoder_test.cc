@@ -100,7 +100,7 @@ class DecoderTest : public testing::TestWithParam<const char*> {
   const testing::ScopedTrace trace_;
   std::mt19937 random_;
   const std::shared_ptr<const CausalLm> model_;
-  const Decoder decoder_;
+  Decoder decoder_;
   const HooksPtr base_;
   std::vector<Tokens> prompts_;
 };
@@ -135,10 +135,12 @@ TEST_P(DecoderTest, TokenByTokenIsTheFullForward) {
   }
 }
 
-// Sequences of random revisions come and go in one batch, some still in prefill; each generates
-// what it generates alone.
+// Sequences of random revisions come and go in one batch, some still in prefill, some behind what
+// an earlier one left in the cache, and some sit steps out; each generates what it generates alone.
 TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
   const std::vector<HooksPtr> revisions = Revisions();
+  const Tokens beginning = RandomTokens(*model_, 40, random_);
+  int64_t found = 0;
   struct Sequence {
     HooksPtr hooks;
     Tokens tokens;
@@ -148,25 +150,114 @@ TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
   for (int step = 0; step < 25; ++step) {
     if (sequences.size() < 2 || (sequences.size() < 6 && Below(2) == 0)) {
       const HooksPtr hooks = revisions[Below(revisions.size())];
-      sequences.push_back({hooks, RandomPrompt(), decoder_.NewSequence(hooks, Below(3) == 0)});
+      Tokens tokens = RandomPrompt();
+      if (Below(3) > 0) tokens.insert(tokens.begin(), beginning.begin(), beginning.end());
+      auto state = decoder_.NewSequence(hooks, {Below(3) == 0, 0, tokens});
+      found += state->length();
+      sequences.push_back({hooks, std::move(tokens), std::move(state)});
     }
     std::vector<Decoder::Row> rows;
-    for (const Sequence& s : sequences) {
+    std::vector<size_t> who;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const Sequence& s = sequences[i];
+      if (Below(5) == 0 && !(rows.empty() && i + 1 == sequences.size())) continue;
       const auto rest = absl::MakeConstSpan(s.tokens).subspan(s.state->length());
-      rows.push_back({rest.subspan(0, 1 + Below(16)), s.state.get()});
+      rows.push_back({rest.subspan(0, 1 + Below(30)), s.state.get()});
+      who.push_back(i);
     }
     AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits, decoder_.Step(rows));
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      Sequence& s = sequences[i];
+    for (size_t i = 0; i < who.size(); ++i) {
+      Sequence& s = sequences[who[i]];
       const Tokens so_far(s.tokens.begin(), s.tokens.begin() + s.state->length());
       const at::Tensor full = Full(s.hooks, so_far);
       ASSERT_THAT(RowTensor(logits, i), TensorRelativelyNear(full, kTolerance))
-          << "step " << step << ", row " << i << " of " << sequences.size();
+          << "step " << step << ", row " << i << " of " << who.size();
       ExpectSameGreedy(RowTensor(logits, i), full);
       if (s.state->length() == static_cast<int>(s.tokens.size())) s.tokens.push_back(Greedy(full));
     }
     if (Below(4) == 0) sequences.erase(sequences.begin() + Below(sequences.size()));
   }
+  EXPECT_GT(found, 0);
+}
+
+// Prompts that begin alike, of all revisions in turn: behind what an earlier one left, each step
+// gives what it gives without. The cache is small, so that blocks go and come back.
+TEST_P(DecoderTest, AWarmPrefixIsTheColdOne) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  Decoder::Options options;
+  options.kv_cache_bytes = 2 * Decoder::ContextBytes(*model_);
+  Decoder warm(model_, options);
+  Decoder cold(model_, {0, /*share_prefixes=*/false});
+  std::vector<Tokens> beginnings;
+  for (int i = 0; i < 3; ++i) beginnings.push_back(RandomTokens(*model_, 20 + Below(60), random_));
+  int64_t found = 0;
+  for (int i = 0; i < 60; ++i) {
+    const HooksPtr& hooks = revisions[Below(revisions.size())];
+    Tokens tokens = beginnings[Below(beginnings.size())];
+    const Tokens tail = RandomPrompt();
+    tokens.insert(tokens.end(), tail.begin(), tail.end());
+    const auto state = warm.NewSequence(hooks, {false, 0, tokens});
+    const auto expected = cold.NewSequence(hooks, {false, 0, tokens});
+    ASSERT_EQ(expected->length(), 0);
+    ASSERT_LT(state->length(), static_cast<int>(tokens.size()));
+    found += state->length();
+    for (int step = 0; step < 3; ++step) {
+      const auto rest_of = [&](const DecodeState& s) {
+        return absl::MakeConstSpan(tokens).subspan(s.length());
+      };
+      AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits,
+                                 warm.Step({{{rest_of(*state), state.get()}}}));
+      AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits reference,
+                                 cold.Step({{{rest_of(*expected), expected.get()}}}));
+      ASSERT_THAT(RowTensor(logits, 0), TensorRelativelyNear(RowTensor(reference, 0), kTolerance))
+          << "sequence " << i << ", step " << step;
+      ExpectSameGreedy(RowTensor(logits, 0), RowTensor(reference, 0));
+      tokens.push_back(Greedy(RowTensor(reference, 0)));
+    }
+  }
+  EXPECT_GT(found, 0);
+}
+
+TEST_P(DecoderTest, RevisionsShareNothing) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  const Tokens tokens = RandomTokens(*model_, 50, random_);
+  for (const HooksPtr& hooks : revisions) {
+    const auto first = decoder_.NewSequence(hooks, {false, 0, tokens});
+    EXPECT_EQ(first->length(), 0);
+    ASSERT_THAT(decoder_.Step({{{tokens, first.get()}}}), IsOk());
+    EXPECT_GT(decoder_.NewSequence(hooks, {false, 0, tokens})->length(), 0);
+  }
+}
+
+TEST_P(DecoderTest, ATracedSequenceSeesAllOfItsPromptAgain) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  Tokens tokens = prompts_[0];
+  const Tokens tail = RandomTokens(*model_, 40, random_);
+  tokens.insert(tokens.end(), tail.begin(), tail.end());
+  ASSERT_THAT(decoder_.Step({{{tokens, decoder_.NewSequence(revisions[1], false).get()}}}), IsOk());
+  const auto traced = decoder_.NewSequence(revisions[1], {true, 0, tokens});
+  EXPECT_EQ(traced->length(), 0);
+  ASSERT_THAT(decoder_.Step({{{tokens, traced.get()}}}), IsOk());
+  EXPECT_THAT(traced->TakeFirings(), Not(IsEmpty()));
+}
+
+TEST_P(DecoderTest, ASequenceWithoutRoomInTheCacheIsNullUntilThereIsRoom) {
+  Decoder small(model_, {Decoder::ContextBytes(*model_), true});
+  auto first = small.NewSequence(base_, {false, 100, {}});
+  EXPECT_GE(small.cache_use().claimed, 100);
+  EXPECT_EQ(small.NewSequence(base_, false), nullptr);
+  first.reset();
+  EXPECT_EQ(small.cache_use().claimed, 0);
+  EXPECT_NE(small.NewSequence(base_, false), nullptr);
+}
+
+TEST_P(DecoderTest, ARowPastWhatItWasMadeForIsRefusedWithBothNumbers) {
+  const auto state = decoder_.NewSequence(base_, {false, 20, {}});
+  const Tokens tokens = RandomTokens(*model_, 21, random_);
+  EXPECT_THAT(decoder_.Step({{{tokens, state.get()}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("21 more"), HasSubstr("20 that it was made for"))));
+  EXPECT_EQ(state->length(), 0);
 }
 
 TEST_P(DecoderTest, AFiringNamesPositionLayerAndEdit) {

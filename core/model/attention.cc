@@ -3,8 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -17,7 +15,6 @@ namespace amend {
 namespace {
 
 constexpr double kMasked = -std::numeric_limits<float>::infinity();
-constexpr int64_t kMinCapacity = 64;
 // Up to here rows are faster one by one than padded.
 constexpr int64_t kShortRow = 32;
 
@@ -27,14 +24,6 @@ at::TensorOptions Int64On(at::Device device) {
 
 at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
   return at::tensor(values, at::TensorOptions().dtype(at::kLong)).to(device);
-}
-
-// Query of token i (of n) sees p earlier tokens and new tokens up to i: [n, p + n], 0 or -inf.
-at::Tensor CausalMask(int64_t p, int64_t n, at::Device device, at::ScalarType dtype) {
-  const at::Tensor query = at::arange(n, Int64On(device)).unsqueeze(1) + p;
-  const at::Tensor key = at::arange(p + n, Int64On(device)).unsqueeze(0);
-  return at::zeros({n, p + n}, at::TensorOptions().dtype(dtype).device(device))
-      .masked_fill(key > query, kMasked);
 }
 
 }  // namespace
@@ -176,72 +165,6 @@ at::Tensor PrefixedAttention::AttendPadded(const at::Tensor& query, const at::Te
     v = at::cat({past_.Pad(prefix_value), v}, 2);
   }
   return queries_.Unpad(at::scaled_dot_product_attention(queries_.Pad(query), k, v, mask_));
-}
-
-KvCache::KvCache(const ModelConfig& config, at::Device device, at::ScalarType dtype) {
-  const auto options = at::TensorOptions().dtype(dtype).device(device);
-  for (int layer = 0; layer < config.layers; ++layer) {
-    keys_.push_back(at::empty({config.heads, 0, config.head_dim()}, options));
-    values_.push_back(at::empty({config.heads, 0, config.head_dim()}, options));
-  }
-}
-
-void KvCache::Reserve(int64_t tokens) {
-  if (length_ + tokens <= capacity_) return;
-  const int64_t capacity = std::max({length_ + tokens, 2 * capacity_, kMinCapacity});
-  for (std::vector<at::Tensor>* side : {&keys_, &values_}) {
-    for (at::Tensor& tensor : *side) {
-      at::Tensor larger = at::empty({tensor.size(0), capacity, tensor.size(2)}, tensor.options());
-      larger.narrow(1, 0, length_).copy_(tensor.narrow(1, 0, length_));
-      tensor = std::move(larger);
-    }
-  }
-  // Last: when memory runs out above, the next call tries again.
-  capacity_ = capacity;
-}
-
-std::pair<at::Tensor, at::Tensor> KvCache::Write(LayerIndex layer, const at::Tensor& key,
-                                                 const at::Tensor& value) {
-  const int64_t n = key.size(0);
-  const auto write = [&](at::Tensor& store, const at::Tensor& fresh) {
-    store.narrow(1, length_, n).copy_(fresh.transpose(0, 1));
-    return store.narrow(1, 0, length_ + n);
-  };
-  return {write(keys_[layer.value()], key), write(values_[layer.value()], value)};
-}
-
-CachedAttention::CachedAttention(std::vector<Row> rows, at::Device device)
-    : rows_(std::move(rows)) {
-  for (const Row& row : rows_) {
-    row.cache->Reserve(row.new_tokens);
-    const int64_t past = row.cache->length();
-    // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask
-    // covers the empty cache.
-    masks_.push_back(past > 0 && row.new_tokens > 1
-                         ? CausalMask(past, row.new_tokens, device, at::kFloat)
-                         : at::Tensor());
-  }
-}
-
-at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
-                                   const at::Tensor& value) {
-  std::vector<at::Tensor> outputs;
-  outputs.reserve(rows_.size());
-  int64_t start = 0;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const int64_t n = rows_[i].new_tokens;
-    const auto [k, v] =
-        rows_[i].cache->Write(layer, key.narrow(0, start, n), value.narrow(0, start, n));
-    const at::Tensor q = query.narrow(0, start, n).transpose(0, 1).unsqueeze(0);
-    std::optional<at::Tensor> mask;
-    if (masks_[i].defined()) mask = masks_[i].to(q.scalar_type());
-    const bool causal = !mask.has_value() && n > 1;
-    const at::Tensor out = at::scaled_dot_product_attention(q, k.unsqueeze(0), v.unsqueeze(0), mask,
-                                                            /*dropout_p=*/0.0, causal);
-    outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({n, -1}));
-    start += n;
-  }
-  return outputs.size() == 1 ? outputs[0] : at::cat(outputs, 0);
 }
 
 }  // namespace amend

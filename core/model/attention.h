@@ -8,7 +8,6 @@
 
 #include "absl/types/span.h"
 #include "core/base/types.h"
-#include "core/model/model_config.h"
 #include "core/model/ragged_attention.h"
 
 // Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new
@@ -110,44 +109,6 @@ class PrefixedAttention : public AttentionContext {
   RowPacking queries_;
   RowPacking keys_;
   at::Tensor mask_;  // [N, 1, max q_i, max p_i + max n_i], added to the scores
-};
-
-// Keys and values of one sequence, growing. Not thread-safe.
-class KvCache {
- public:
-  KvCache(const ModelConfig& config, at::Device device, at::ScalarType dtype);
-
-  int64_t length() const { return length_; }
-  // Makes room for `tokens` more.
-  void Reserve(int64_t tokens);
-  // Views [h, length, e] after writing key, value [n, h, e] behind the current end; the length
-  // moves only with Advance.
-  std::pair<at::Tensor, at::Tensor> Write(LayerIndex layer, const at::Tensor& key,
-                                          const at::Tensor& value);
-  void Advance(int64_t tokens) { length_ += tokens; }
-
- private:
-  std::vector<at::Tensor> keys_;    // per layer [h, capacity, e]
-  std::vector<at::Tensor> values_;  // the same
-  int64_t capacity_ = 0;
-  int64_t length_ = 0;
-};
-
-// Rows that go on after what their caches hold. Writes the new keys and values into the caches; the
-// caller advances them after the last layer. For inference only.
-class CachedAttention : public AttentionContext {
- public:
-  struct Row {
-    KvCache* cache = nullptr;
-    int64_t new_tokens = 0;
-  };
-  CachedAttention(std::vector<Row> rows, at::Device device);
-  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
-                    const at::Tensor& value) override;
-
- private:
-  std::vector<Row> rows_;
-  std::vector<at::Tensor> masks_;  // per row; undefined where none is needed
 };
 
 }  // namespace amend

@@ -91,14 +91,6 @@ at::Tensor Naive(const Inputs& x, const Lengths& lengths) {
   return result.view({-1, kHeads * kDim});
 }
 
-KvCache NewCache(int layers = 1) {
-  ModelConfig config;
-  config.layers = layers;
-  config.heads = kHeads;
-  config.hidden_size = kHeads * kDim;
-  return KvCache(config, at::kCPU, at::kFloat);
-}
-
 class RowPackingTest : public testing::TestWithParam<Lengths> {};
 
 TEST_P(RowPackingTest, UnpadUndoesPad) {
@@ -235,94 +227,6 @@ TEST(RecordedPrefixTest, SelectKeepsTheGivenRowsInTheGivenOrder) {
 
 TEST(RecordedPrefixTest, SelectOfNoRowsIsEmpty) {
   EXPECT_TRUE(Recorded({2}, RandomInputs(2, 1)).Select({}).lengths.empty());
-}
-
-TEST(KvCacheTest, TheLengthMovesOnlyWithAdvance) {
-  KvCache cache = NewCache();
-  const Inputs x = RandomInputs(3, 1);
-  cache.Reserve(3);
-  cache.Write(kLayer, x.key, x.value);
-  EXPECT_EQ(cache.length(), 0);
-  cache.Advance(3);
-  EXPECT_EQ(cache.length(), 3);
-}
-
-TEST(KvCacheTest, GrowingKeepsWhatWasWritten) {
-  KvCache cache = NewCache(2);
-  const Inputs x = RandomInputs(300, 1);
-  for (int64_t i = 0; i < 300; ++i) {
-    cache.Reserve(1);
-    for (int layer = 0; layer < 2; ++layer) {
-      const Inputs token = x.Range(i, 1);
-      const auto [keys, values] =
-          cache.Write(LayerIndex(layer), token.key * (layer + 1), token.value);
-      if (i == 299) {
-        EXPECT_THAT(keys.transpose(0, 1), TensorNear(x.key * (layer + 1), 0));
-        EXPECT_THAT(values.transpose(0, 1), TensorNear(x.value, 0));
-      }
-    }
-    cache.Advance(1);
-  }
-}
-
-// Runs the rows in chunks of the given sizes: chunks[i] are the chunk sizes of row i; rows without
-// a chunk left sit a step out. Each row must come out as on its own.
-void ExpectChunkedIsWhole(const std::vector<Lengths>& chunks, uint64_t seed) {
-  std::vector<KvCache> caches;
-  std::vector<Inputs> rows;
-  std::vector<std::vector<at::Tensor>> outputs(chunks.size());
-  size_t steps = 0;
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    caches.push_back(NewCache());
-    rows.push_back(RandomInputs(Total(chunks[i]), seed + i));
-    steps = std::max(steps, chunks[i].size());
-  }
-  for (size_t step = 0; step < steps; ++step) {
-    std::vector<CachedAttention::Row> running;
-    std::vector<Inputs> parts;
-    std::vector<size_t> who;
-    for (size_t i = 0; i < chunks.size(); ++i) {
-      if (step >= chunks[i].size()) continue;
-      running.push_back({&caches[i], chunks[i][step]});
-      parts.push_back(rows[i].Range(caches[i].length(), chunks[i][step]));
-      who.push_back(i);
-    }
-    CachedAttention attention(running, at::kCPU);
-    const at::Tensor output = Attend(attention, Concatenated(parts));
-    int64_t start = 0;
-    for (size_t k = 0; k < running.size(); ++k) {
-      outputs[who[k]].push_back(output.narrow(0, start, running[k].new_tokens));
-      start += running[k].new_tokens;
-      running[k].cache->Advance(running[k].new_tokens);
-    }
-  }
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    EXPECT_THAT(at::cat(outputs[i]), TensorNear(Naive(rows[i], {Total(chunks[i])}), kTolerance))
-        << "row " << i << " in chunks " << testing::PrintToString(chunks[i]);
-  }
-}
-
-TEST(CachedAttentionTest, APrefillInOneChunkIsTheWhole) { ExpectChunkedIsWhole({{7}}, 1); }
-
-TEST(CachedAttentionTest, ChunksAndSingleTokensAreTheWhole) {
-  ExpectChunkedIsWhole({{3, 1, 4, 1, 1, 5}}, 2);
-}
-
-TEST(CachedAttentionTest, RowsOfDifferentAgesDoNotMix) {
-  ExpectChunkedIsWhole({{1, 1, 1, 1}, {5, 3}, {2, 1, 6}}, 3);
-}
-
-TEST(CachedAttentionTest, RandomRowsInRandomChunksAreTheWhole) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
-  for (int i = 0; i < 20; ++i) {
-    std::vector<Lengths> chunks(1 + random() % 4);
-    for (Lengths& row : chunks) {
-      for (int steps = 1 + random() % 6; steps > 0; --steps) row.push_back(1 + random() % 20);
-    }
-    ExpectChunkedIsWhole(chunks, random());
-  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
 #define AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
 
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -46,10 +47,21 @@ class FakeDecodeBackend : public DecodeBackend {
     return score_sizes_;
   }
 
+  // Room of the KV cache, in tokens. Before the scheduler starts.
+  void SetCacheCapacity(int64_t tokens) { cache_capacity_ = tokens; }
+  // Tokens of each prompt that new sequences find in the cache.
+  void SetCachedTokens(int tokens) { cached_tokens_ = tokens; }
+
   std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
-                                              bool trace_hooks) override {
-    return std::make_unique<Sequence>(std::move(snapshot), trace_hooks);
+                                              const SequenceOptions& options) override {
+    if (claimed_ + options.max_tokens > cache_capacity_) return nullptr;
+    auto sequence = std::make_unique<Sequence>(std::move(snapshot), options.trace_hooks,
+                                               options.max_tokens, &claimed_);
+    sequence->tokens = static_cast<size_t>(cached_tokens_);
+    return sequence;
   }
+  int64_t cache_capacity() const override { return cache_capacity_; }
+  CacheUse cache_use() const override { return {claimed_, cache_capacity_}; }
 
   absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) override {
     absl::MutexLock lock(&mutex_);
@@ -62,10 +74,10 @@ class FakeDecodeBackend : public DecodeBackend {
     for (const Row& row : rows) {
       row_sizes_.back().push_back(static_cast<int>(row.tokens.size()));
       auto* sequence = static_cast<Sequence*>(row.sequence);
-      sequence->length += row.tokens.size();
+      sequence->tokens += row.tokens.size();
       if (sequence->trace) {
         HookFiring firing;
-        firing.packed_row = static_cast<int64_t>(sequence->length) - 1;
+        firing.packed_row = static_cast<int64_t>(sequence->tokens) - 1;
         sequence->firings.push_back(firing);
       }
       const int64_t next = row.tokens.back() + 1 + sequence->snapshot->revision.value();
@@ -94,12 +106,19 @@ class FakeDecodeBackend : public DecodeBackend {
 
  private:
   struct Sequence : DecodeSequence {
-    Sequence(std::shared_ptr<const Snapshot> s, bool t) : snapshot(std::move(s)), trace(t) {}
+    Sequence(std::shared_ptr<const Snapshot> s, bool t, int64_t max, std::atomic<int64_t>* claimed)
+        : snapshot(std::move(s)), trace(t), max_tokens(max), all_claimed(claimed) {
+      *all_claimed += max_tokens;
+    }
+    ~Sequence() override { *all_claimed -= max_tokens; }
+    int length() const override { return static_cast<int>(tokens); }
     std::vector<HookFiring> TakeFirings() override { return std::exchange(firings, {}); }
 
     std::shared_ptr<const Snapshot> snapshot;
     bool trace;
-    size_t length = 0;
+    const int64_t max_tokens;
+    std::atomic<int64_t>* const all_claimed;
+    size_t tokens = 0;
     std::vector<HookFiring> firings;
   };
   struct Logits : DecodeLogits {
@@ -107,6 +126,9 @@ class FakeDecodeBackend : public DecodeBackend {
     std::vector<std::vector<float>> rows;
   };
 
+  std::atomic<int64_t> claimed_ = 0;
+  std::atomic<int64_t> cache_capacity_ = int64_t{1} << 40;
+  std::atomic<int> cached_tokens_ = 0;
   mutable absl::Mutex mutex_;
   bool open_ ABSL_GUARDED_BY(mutex_) = true;
   bool at_gate_ ABSL_GUARDED_BY(mutex_) = false;

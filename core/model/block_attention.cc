@@ -1,0 +1,310 @@
+// Compiled once per instruction set; the one that the machine has is chosen at run time (Highway).
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/model/block_attention.cc"
+#include "core/model/block_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/base/parallel.h"
+
+// In this order.
+// clang-format off
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "hwy/contrib/math/math-inl.h"
+// clang-format on
+
+#ifndef AMEND_CORE_MODEL_BLOCK_ATTENTION_ONCE
+#define AMEND_CORE_MODEL_BLOCK_ATTENTION_ONCE
+namespace amend {
+
+// One head of one row. T is float, or hwy::bfloat16_t.
+template <typename T>
+struct HeadView {
+  // Of the head in each block: keys [B, e], then values.
+  absl::Span<KvBlock* const> blocks;
+  // Places of the head's keys and values in a block.
+  int64_t key_offset = 0;
+  int64_t value_offset = 0;
+  int64_t e = 0;
+  int64_t past = 0;
+  int64_t new_tokens = 0;
+  // Of the first new token; tokens are `query_stride` and `output_stride` apart.
+  const T* query = nullptr;
+  int64_t query_stride = 0;
+  T* output = nullptr;
+  int64_t output_stride = 0;
+
+  const T* Key(int64_t block) const { return At(block, key_offset); }
+  const T* Value(int64_t block) const { return At(block, value_offset); }
+  const T* At(int64_t block, int64_t offset) const {
+    return reinterpret_cast<const T*>(blocks[block]->bytes) + offset;
+  }
+};
+
+// Kept from head to head.
+struct AttentionScratch {
+  std::vector<float> query;
+  std::vector<float> weights;
+  std::vector<float> output;
+};
+
+}  // namespace amend
+#endif  // AMEND_CORE_MODEL_BLOCK_ATTENTION_ONCE
+
+HWY_BEFORE_NAMESPACE();
+namespace amend {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Lanes = hn::ScalableTag<float>;
+using Numbers = hn::Vec<Lanes>;
+
+Numbers LoadFloats(const float* from) { return hn::LoadU(Lanes(), from); }
+Numbers LoadFloats(const hwy::bfloat16_t* from) {
+  return hn::PromoteTo(Lanes(), hn::LoadU(hn::Rebind<hwy::bfloat16_t, Lanes>(), from));
+}
+float ToFloat(float x) { return x; }
+float ToFloat(hwy::bfloat16_t x) { return hwy::F32FromBF16(x); }
+void Store(float x, float* to) { *to = x; }
+// Rounded to nearest, ties to even, as LibTorch does.
+void Store(float x, hwy::bfloat16_t* to) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  to->bits =
+      std::isnan(x) ? 0x7FC0 : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+// weights[t] = query . keys[t] for `count` keys, each of e numbers.
+template <typename T>
+void DotKeys(const float* query, const T* keys, int64_t count, int64_t e, float* weights) {
+  const Lanes d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t whole = e / lanes * lanes;
+  const auto finish = [&](const T* key, Numbers sum) HWY_ATTR {
+    float result = hn::GetLane(hn::SumOfLanes(d, sum));
+    for (int64_t i = whole; i < e; ++i) result += query[i] * ToFloat(key[i]);
+    return result;
+  };
+  int64_t t = 0;
+  // Four at a time: sums that do not wait for each other.
+  for (; t + 4 <= count; t += 4) {
+    const T* key = keys + t * e;
+    auto a = hn::Zero(d), b = a, c = a, f = a;
+    for (int64_t i = 0; i < whole; i += lanes) {
+      const auto q = hn::LoadU(d, query + i);
+      a = hn::MulAdd(q, LoadFloats(key + i), a);
+      b = hn::MulAdd(q, LoadFloats(key + e + i), b);
+      c = hn::MulAdd(q, LoadFloats(key + 2 * e + i), c);
+      f = hn::MulAdd(q, LoadFloats(key + 3 * e + i), f);
+    }
+    weights[t] = finish(key, a);
+    weights[t + 1] = finish(key + e, b);
+    weights[t + 2] = finish(key + 2 * e, c);
+    weights[t + 3] = finish(key + 3 * e, f);
+  }
+  for (; t < count; ++t) {
+    const T* key = keys + t * e;
+    auto a = hn::Zero(d);
+    for (int64_t i = 0; i < whole; i += lanes) {
+      a = hn::MulAdd(hn::LoadU(d, query + i), LoadFloats(key + i), a);
+    }
+    weights[t] = finish(key, a);
+  }
+}
+
+// `weights` has room for a vector more than `count`. Returns their sum, of exp(weight - largest).
+float Exponentiate(float* weights, int64_t count) {
+  const Lanes d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float largest = *std::max_element(weights, weights + count);
+  // Far below what exp tells from 0.
+  std::fill(weights + count, weights + (count + lanes - 1) / lanes * lanes, largest - 1000.0f);
+  const auto top = hn::Set(d, largest);
+  auto sum = hn::Zero(d);
+  for (int64_t t = 0; t < count; t += lanes) {
+    const auto power = hn::Exp(d, hn::Sub(hn::LoadU(d, weights + t), top));
+    hn::StoreU(power, d, weights + t);
+    sum = hn::Add(sum, power);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+// output = sum over t < width of weights[t] * value t, times `factor`.
+template <typename T>
+void SumValues(const HeadView<T>& head, const float* weights, int64_t width, float factor,
+               float* output) {
+  const Lanes d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto scale = hn::Set(d, factor);
+  const int64_t e = head.e;
+  int64_t i = 0;
+  for (; i + 4 * lanes <= e; i += 4 * lanes) {
+    auto a = hn::Zero(d), b = a, c = a, f = a;
+    for (int64_t t = 0; t < width; ++t) {
+      const T* value = head.Value(t / kKvBlockTokens) + t % kKvBlockTokens * e + i;
+      const auto weight = hn::Set(d, weights[t]);
+      a = hn::MulAdd(weight, LoadFloats(value), a);
+      b = hn::MulAdd(weight, LoadFloats(value + lanes), b);
+      c = hn::MulAdd(weight, LoadFloats(value + 2 * lanes), c);
+      f = hn::MulAdd(weight, LoadFloats(value + 3 * lanes), f);
+    }
+    hn::StoreU(hn::Mul(a, scale), d, output + i);
+    hn::StoreU(hn::Mul(b, scale), d, output + i + lanes);
+    hn::StoreU(hn::Mul(c, scale), d, output + i + 2 * lanes);
+    hn::StoreU(hn::Mul(f, scale), d, output + i + 3 * lanes);
+  }
+  for (; i + lanes <= e; i += lanes) {
+    auto a = hn::Zero(d);
+    for (int64_t t = 0; t < width; ++t) {
+      const T* value = head.Value(t / kKvBlockTokens) + t % kKvBlockTokens * e + i;
+      a = hn::MulAdd(hn::Set(d, weights[t]), LoadFloats(value), a);
+    }
+    hn::StoreU(hn::Mul(a, scale), d, output + i);
+  }
+  for (; i < e; ++i) {
+    float sum = 0;
+    for (int64_t t = 0; t < width; ++t) {
+      sum += weights[t] * ToFloat(head.Value(t / kKvBlockTokens)[t % kKvBlockTokens * e + i]);
+    }
+    output[i] = sum * factor;
+  }
+}
+
+template <typename T>
+void AttendHead(const HeadView<T>& head, AttentionScratch& scratch) {
+  const int64_t e = head.e;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(e));
+  const auto room = static_cast<int64_t>(hn::Lanes(Lanes()));
+  scratch.query.resize(e);
+  scratch.output.resize(e);
+  scratch.weights.resize(head.past + head.new_tokens + room);
+  for (int64_t j = 0; j < head.new_tokens; ++j) {
+    const T* query = head.query + j * head.query_stride;
+    for (int64_t i = 0; i < e; ++i) scratch.query[i] = scale * ToFloat(query[i]);
+    const int64_t width = head.past + j + 1;
+    float* weights = scratch.weights.data();
+    for (int64_t t = 0; t < width; t += kKvBlockTokens) {
+      DotKeys(scratch.query.data(), head.Key(t / kKvBlockTokens),
+              std::min(kKvBlockTokens, width - t), e, weights + t);
+    }
+    const float sum = Exponentiate(weights, width);
+    SumValues(head, weights, width, 1.0f / sum, scratch.output.data());
+    T* output = head.output + j * head.output_stride;
+    for (int64_t i = 0; i < e; ++i) Store(scratch.output[i], output + i);
+  }
+}
+
+void AttendFloat(const HeadView<float>& head, AttentionScratch& scratch) {
+  AttendHead(head, scratch);
+}
+void AttendBFloat16(const HeadView<hwy::bfloat16_t>& head, AttentionScratch& scratch) {
+  AttendHead(head, scratch);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace amend
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace amend {
+namespace {
+
+HWY_EXPORT(AttendFloat);
+HWY_EXPORT(AttendBFloat16);
+
+void Attend(const HeadView<float>& head, AttentionScratch& scratch) {
+  HWY_DYNAMIC_DISPATCH(AttendFloat)(head, scratch);
+}
+void Attend(const HeadView<hwy::bfloat16_t>& head, AttentionScratch& scratch) {
+  HWY_DYNAMIC_DISPATCH(AttendBFloat16)(head, scratch);
+}
+
+// Multiply-adds below which waking another thread costs more than it brings.
+constexpr int64_t kWorkOfAThread = 1 << 17;
+// Tokens written by one thread at least.
+constexpr int64_t kTokensOfAThread = 128;
+
+// Numbers from a block's beginning to a layer's keys; its values follow.
+int64_t LayerOffset(LayerIndex layer, int64_t h, int64_t e) {
+  return layer.value() * 2 * h * kKvBlockTokens * e;
+}
+
+template <typename T>
+void AttendRows(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& query,
+                const at::Tensor& output) {
+  const int64_t h = query.size(1);
+  const int64_t e = query.size(2);
+  const auto* q = static_cast<const T*>(query.const_data_ptr());
+  auto* out = static_cast<T*>(output.mutable_data_ptr());
+  int64_t work = 1;
+  for (const BlockRow& row : rows) {
+    work += 2 * e * row.new_tokens * (row.cache->length() + row.new_tokens);
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  const int64_t grain = std::max<int64_t>(1, kWorkOfAThread * count / work);
+  ParallelFor(0, count * h, grain, [&](int64_t begin, int64_t end) {
+    AttentionScratch scratch;
+    for (int64_t item = begin; item < end; ++item) {
+      const BlockRow& row = rows[item / h];
+      const int64_t head = item % h;
+      HeadView<T> view;
+      view.blocks = row.cache->blocks();
+      view.key_offset = LayerOffset(layer, h, e) + head * kKvBlockTokens * e;
+      view.value_offset = view.key_offset + h * kKvBlockTokens * e;
+      view.e = e;
+      view.past = row.cache->length();
+      view.new_tokens = row.new_tokens;
+      view.query = q + row.start * query.stride(0) + head * query.stride(1);
+      view.query_stride = query.stride(0);
+      view.output = out + (row.start * h + head) * e;
+      view.output_stride = h * e;
+      Attend(view, scratch);
+    }
+  });
+}
+
+}  // namespace
+
+void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& key,
+                 const at::Tensor& value) {
+  const int64_t h = key.size(1);
+  const int64_t e = key.size(2);
+  const auto size = static_cast<int64_t>(key.element_size());
+  for (const bool is_value : {false, true}) {
+    const at::Tensor& given = is_value ? value : key;
+    const at::Tensor from = given.stride(2) == 1 ? given : given.contiguous();
+    const auto* source = static_cast<const char*>(from.const_data_ptr());
+    const int64_t offset = LayerOffset(layer, h, e) + (is_value ? h * kKvBlockTokens * e : 0);
+    for (const BlockRow& row : rows) {
+      ParallelFor(0, row.new_tokens, kTokensOfAThread, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t position = row.cache->length() + i;
+          char* to = row.cache->blocks()[position / kKvBlockTokens]->bytes +
+                     (offset + position % kKvBlockTokens * e) * size;
+          const char* token = source + (row.start + i) * from.stride(0) * size;
+          for (int64_t head = 0; head < h; ++head) {
+            std::memcpy(to + head * kKvBlockTokens * e * size, token + head * from.stride(1) * size,
+                        e * size);
+          }
+        }
+      });
+    }
+  }
+}
+
+void AttendBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& query,
+                  const at::Tensor& output) {
+  const at::Tensor q = query.stride(2) == 1 ? query : query.contiguous();
+  if (q.scalar_type() == at::kBFloat16) {
+    AttendRows<hwy::bfloat16_t>(rows, layer, q, output);
+  } else {
+    AttendRows<float>(rows, layer, q, output);
+  }
+}
+
+}  // namespace amend
+#endif  // HWY_ONCE

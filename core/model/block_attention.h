@@ -1,0 +1,37 @@
+#ifndef AMEND_CORE_MODEL_BLOCK_ATTENTION_H_
+#define AMEND_CORE_MODEL_BLOCK_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "core/model/kv_cache.h"
+
+// Causal attention of a few new tokens a row over keys and values where they lie, in the blocks of
+// their caches: for decoding, where copying them together would cost as much as attending. float32
+// or bfloat16 (sums and softmax in float32), on the CPU. Letters: T packed tokens, h heads of e
+// dimensions.
+
+namespace amend {
+
+struct BlockRow {
+  const KvCache* cache = nullptr;
+  // Packed place of the first of its new tokens, whose keys and values are written behind the
+  // cache's end.
+  int64_t start = 0;
+  int64_t new_tokens = 0;
+};
+
+// Writes key, value [T, h, e] of the rows' new tokens into their blocks, which are reserved.
+void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& key,
+                 const at::Tensor& value);
+
+// Fills the rows' part of `output` [T, h * e], contiguous, from query [T, h, e]; both of the
+// blocks' dtype.
+void AttendBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& query,
+                  const at::Tensor& output);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_BLOCK_ATTENTION_H_

@@ -1,0 +1,140 @@
+#include "core/model/block_attention.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "core/base/testing/tensor_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+struct Shape {
+  int heads, head_dim, layers;
+  at::ScalarType dtype;
+  double tolerance;
+};
+
+class BlockAttentionTest : public testing::TestWithParam<Shape> {
+ protected:
+  BlockAttentionTest()
+      : seed_(std::random_device()()),
+        trace_(__FILE__, __LINE__, testing::Message() << "seed " << seed_),
+        random_(seed_),
+        generator_(at::detail::createCPUGenerator(seed_)) {
+    config_.layers = GetParam().layers;
+    config_.heads = GetParam().heads;
+    config_.hidden_size = GetParam().heads * GetParam().head_dim;
+    pool_ =
+        std::make_unique<KvPool>(config_, at::kCPU, GetParam().dtype, KvPool::Options{1000, false});
+  }
+
+  at::Tensor Random(int64_t tokens) {
+    return at::randn({tokens, config_.heads, config_.head_dim()}, generator_).to(GetParam().dtype);
+  }
+
+  const uint32_t seed_;
+  const testing::ScopedTrace trace_;
+  std::mt19937 random_;
+  at::Generator generator_;
+  ModelConfig config_;
+  std::unique_ptr<KvPool> pool_;
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, BlockAttentionTest,
+    testing::Values(Shape{2, 4, 1, at::kFloat, 1e-5}, Shape{3, 64, 2, at::kFloat, 1e-5},
+                    Shape{1, 80, 1, at::kFloat, 1e-5}, Shape{2, 33, 3, at::kFloat, 1e-5},
+                    Shape{2, 256, 1, at::kFloat, 1e-5}, Shape{4, 64, 2, at::kBFloat16, 1e-2},
+                    Shape{2, 33, 1, at::kBFloat16, 1e-2}),
+    [](const auto& info) {
+      return "H" + std::to_string(info.param.heads) + "E" + std::to_string(info.param.head_dim) +
+             (info.param.dtype == at::kFloat ? "Float32" : "BFloat16");
+    });
+
+// Rows of any age with a few new tokens each, against LibTorch's attention over one tensor per row.
+TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
+  const LayerIndex layer(GetParam().layers - 1);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::unique_ptr<KvCache>> caches;
+    std::vector<BlockRow> rows;
+    std::vector<at::Tensor> queries, keys, values, expected;
+    int64_t start = 0;
+    for (int i = 1 + static_cast<int>(random_() % 4); i > 0; --i) {
+      const auto past = static_cast<int64_t>(random_() % 100);
+      const auto fresh = static_cast<int64_t>(1 + random_() % 5);
+      caches.push_back(KvCache::Create(pool_.get(), {past + fresh, nullptr, {}}));
+      KvCache& cache = *caches.back();
+      const at::Tensor key = Random(past + fresh), value = Random(past + fresh);
+      const at::Tensor query = Random(fresh);
+      cache.Reserve(past);
+      WriteBlocks({{&cache, 0, past}}, layer, key.narrow(0, 0, past), value.narrow(0, 0, past));
+      cache.Advance(std::vector<TokenId>(past));
+      cache.Reserve(fresh);
+      rows.push_back({&cache, start, fresh});
+      start += fresh;
+      queries.push_back(query);
+      keys.push_back(key.narrow(0, past, fresh));
+      values.push_back(value.narrow(0, past, fresh));
+      const auto whole = [](const at::Tensor& x) {
+        return x.to(at::kFloat).transpose(0, 1).unsqueeze(0);
+      };
+      at::Tensor mask = at::full({fresh, past + fresh}, 0.0f);
+      for (int64_t j = 0; j + 1 < fresh; ++j) {
+        mask[j]
+            .narrow(0, past + j + 1, fresh - j - 1)
+            .fill_(-std::numeric_limits<float>::infinity());
+      }
+      expected.push_back(
+          at::scaled_dot_product_attention(whole(query), whole(key), whole(value), mask)
+              .squeeze(0)
+              .transpose(0, 1)
+              .reshape({fresh, -1}));
+    }
+    // As a fused projection gives them: not contiguous.
+    const at::Tensor fused = at::cat(
+        {at::cat(queries).unsqueeze(1), at::cat(keys).unsqueeze(1), at::cat(values).unsqueeze(1)},
+        1);
+    WriteBlocks(rows, layer, fused.select(1, 1), fused.select(1, 2));
+    const at::Tensor output = at::full({start, config_.hidden_size},
+                                       std::numeric_limits<float>::quiet_NaN(), fused.options());
+    AttendBlocks(rows, layer, fused.select(1, 0), output);
+    EXPECT_THAT(output.to(at::kFloat),
+                TensorRelativelyNear(at::cat(expected), GetParam().tolerance));
+  }
+}
+
+// Scores far apart: exp must not overflow, and tiny weights must not become NaN.
+TEST_P(BlockAttentionTest, LargeScoresPickOneValue) {
+  const auto cache = KvCache::Create(pool_.get(), {40, nullptr, {}});
+  const at::Tensor key =
+      at::full({40, config_.heads, config_.head_dim()}, -100.0f).to(GetParam().dtype);
+  key[17].fill_(100.0f);
+  const at::Tensor value = Random(40);
+  cache->Reserve(40);
+  const std::vector<BlockRow> written = {{cache.get(), 0, 39}};
+  const LayerIndex layer(0);
+  WriteBlocks(written, layer, key.narrow(0, 0, 39), value.narrow(0, 0, 39));
+  cache->Advance(std::vector<TokenId>(39));
+  const std::vector<BlockRow> rows = {{cache.get(), 0, 1}};
+  WriteBlocks(rows, layer, key.narrow(0, 39, 1), value.narrow(0, 39, 1));
+  const at::Tensor query =
+      at::full({1, config_.heads, config_.head_dim()}, 100.0f).to(GetParam().dtype);
+  const at::Tensor output = at::empty({1, config_.hidden_size}, query.options());
+  AttendBlocks(rows, layer, query, output);
+  EXPECT_THAT(output, TensorNear(value[17].reshape({1, -1}), 0));
+}
+
+}  // namespace
+}  // namespace amend

@@ -1,0 +1,117 @@
+#include "core/model/cached_attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+namespace amend {
+namespace {
+
+// New tokens of a row up to which it is read where it lies (docs/performance.md).
+constexpr int64_t kShortRow = 8;
+
+// [new_tokens, past + new_tokens], added to the scores.
+at::Tensor CausalMask(int64_t past, int64_t new_tokens, const at::TensorOptions& options) {
+  const auto places = at::TensorOptions().dtype(at::kLong).device(options.device());
+  const at::Tensor query = at::arange(past, past + new_tokens, places).unsqueeze(1);
+  const at::Tensor key = at::arange(past + new_tokens, places).unsqueeze(0);
+  return at::zeros({new_tokens, past + new_tokens}, options)
+      .masked_fill(key > query, -std::numeric_limits<double>::infinity());
+}
+
+void CopyIntoBlocks(const BlockRow& row, LayerIndex layer, const at::Tensor& key,
+                    const at::Tensor& value) {
+  for (int64_t i = 0; i < row.new_tokens;) {
+    const int64_t position = row.cache->length() + i;
+    const int64_t place = position % kKvBlockTokens;
+    const int64_t count = std::min(kKvBlockTokens - place, row.new_tokens - i);
+    // [2, h, B, e]
+    const at::Tensor block =
+        row.cache->blocks()[position / kKvBlockTokens]->memory.select(0, layer.value());
+    block[0].narrow(1, place, count).copy_(key.narrow(0, row.start + i, count).transpose(0, 1));
+    block[1].narrow(1, place, count).copy_(value.narrow(0, row.start + i, count).transpose(0, 1));
+    i += count;
+  }
+}
+
+// The keys (side 0) or values (side 1) of a row, [h, length + new_tokens, e].
+at::Tensor Gather(const BlockRow& row, LayerIndex layer, int64_t side) {
+  const int64_t width = row.cache->length() + row.new_tokens;
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < width; begin += kKvBlockTokens) {
+    const KvBlock& block = *row.cache->blocks()[begin / kKvBlockTokens];
+    parts.push_back(block.memory.select(0, layer.value())
+                        .select(0, side)
+                        .narrow(1, 0, std::min(kKvBlockTokens, width - begin)));
+  }
+  return at::cat(parts, 1);
+}
+
+}  // namespace
+
+CachedAttention::CachedAttention(const std::vector<Row>& rows, at::Device device) {
+  int64_t start = 0;
+  for (const Row& row : rows) {
+    row.cache->Reserve(row.new_tokens);
+    rows_.push_back({row.cache, start, row.new_tokens});
+    start += row.new_tokens;
+    const bool is_short = device.is_cpu() && row.new_tokens <= kShortRow;
+    if (is_short) short_rows_.push_back(rows_.back());
+    // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask
+    // covers the empty cache.
+    masks_.push_back(!is_short && row.cache->length() > 0 && row.new_tokens > 1
+                         ? CausalMask(row.cache->length(), row.new_tokens,
+                                      at::TensorOptions().dtype(at::kFloat).device(device))
+                         : at::Tensor());
+  }
+}
+
+at::Tensor CachedAttention::AttendCopy(const BlockRow& row, size_t number, LayerIndex layer,
+                                       const at::Tensor& query, const at::Tensor& key,
+                                       const at::Tensor& value) const {
+  const auto fresh = [&row](const at::Tensor& tensor) {
+    return tensor.narrow(0, row.start, row.new_tokens).transpose(0, 1);
+  };
+  const bool is_first = row.cache->length() == 0;
+  const at::Tensor k = is_first ? fresh(key) : Gather(row, layer, 0);
+  const at::Tensor v = is_first ? fresh(value) : Gather(row, layer, 1);
+  std::optional<at::Tensor> mask;
+  if (masks_[number].defined()) mask = masks_[number].to(query.scalar_type());
+  const bool causal = !mask.has_value() && row.new_tokens > 1;
+  return at::scaled_dot_product_attention(fresh(query).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0),
+                                          mask, /*dropout_p=*/0.0, causal)
+      .squeeze(0)
+      .transpose(0, 1)
+      .reshape({row.new_tokens, -1});
+}
+
+at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                                   const at::Tensor& value) {
+  if (query.is_cpu()) {
+    WriteBlocks(rows_, layer, key, value);
+  } else {
+    for (const BlockRow& row : rows_) CopyIntoBlocks(row, layer, key, value);
+  }
+  if (rows_.size() == 1 && short_rows_.empty()) {
+    return AttendCopy(rows_[0], 0, layer, query, key, value);
+  }
+  const at::Tensor output =
+      at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
+  if (!short_rows_.empty()) AttendBlocks(short_rows_, layer, query, output);
+  if (short_rows_.size() == rows_.size()) return output;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const BlockRow& row = rows_[i];
+    if (query.is_cpu() && row.new_tokens <= kShortRow) continue;
+    output.narrow(0, row.start, row.new_tokens).copy_(AttendCopy(row, i, layer, query, key, value));
+  }
+  return output;
+}
+
+}  // namespace amend

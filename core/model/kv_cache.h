@@ -1,0 +1,158 @@
+#ifndef AMEND_CORE_MODEL_KV_CACHE_H_
+#define AMEND_CORE_MODEL_KV_CACHE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
+#include "core/base/types.h"
+#include "core/model/model_config.h"
+
+// Keys and values of past tokens, in blocks that all sequences take from one pool and that those
+// which begin alike share. Letters: h heads of e dimensions, B = kKvBlockTokens.
+
+namespace amend {
+
+// Tokens of one block.
+inline constexpr int64_t kKvBlockTokens = 16;
+
+// Keys and values of B consecutive tokens of a sequence, at every layer. Once full, its content
+// never changes while it has users or can be found.
+struct KvBlock {
+  // Where a full block can be found: behind which one, and with which tokens.
+  struct Place {
+    uint64_t behind = 0;
+    std::vector<TokenId> tokens;
+
+    friend bool operator==(const Place& a, const Place& b) {
+      return a.behind == b.behind && a.tokens == b.tokens;
+    }
+    template <typename H>
+    friend H AbslHashValue(H state, const Place& place) {
+      return H::combine(std::move(state), place.behind, place.tokens);
+    }
+  };
+
+  at::Tensor memory;  // [layers, 2, h, B, e]: keys, then values
+  // On the CPU: where it begins.
+  char* bytes = nullptr;
+  // Living sequences.
+  int users = 0;
+  // Of a block that can be found; 0 otherwise. Never given twice.
+  uint64_t number = 0;
+  Place place;
+  // In the pool's list of found blocks without users.
+  std::list<KvBlock*>::iterator unused;
+};
+
+// All blocks of one model. Memory is allocated when a block is first needed and kept. Sequences are
+// promised blocks before they begin, so that none that runs is ever short of one. Full blocks that
+// nobody uses any more stay, to be found by sequences that begin with the same tokens, until
+// another sequence needs the memory; the one that was used longest ago goes first. Not thread-safe;
+// owned by the scheduler thread. Outlives its caches.
+class KvPool {
+ public:
+  struct Options {
+    int64_t max_blocks = 0;
+    // Whether full blocks can be found.
+    bool share_prefixes = true;
+  };
+
+  KvPool(const ModelConfig& config, at::Device device, at::ScalarType dtype, Options options);
+
+  static int64_t BlockBytes(const ModelConfig& config, at::ScalarType dtype);
+  // Blocks for `tokens` tokens.
+  static int64_t BlocksFor(int64_t tokens) {
+    return (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  }
+
+  int64_t max_blocks() const { return options_.max_blocks; }
+  // What living sequences hold or are promised.
+  int64_t claimed_blocks() const { return used_ + promised_; }
+  // What can be found and nobody uses.
+  int64_t unused_blocks() const { return static_cast<int64_t>(unused_.size()); }
+
+ private:
+  friend class KvCache;
+
+  // The number that blocks computed with `computed_with` follow at the beginning of a sequence. An
+  // owner that is gone is never taken for another one at the same address.
+  uint64_t RootOf(const std::shared_ptr<const void>& computed_with);
+  // With one more user; null when there is none.
+  KvBlock* Find(const KvBlock::Place& place);
+  // A block for new tokens, out of what was promised.
+  KvBlock* Take();
+  void Release(KvBlock* block);
+  // Lets a full block be found at `place`, unless another one is there already. Returns the number
+  // of the one that is.
+  uint64_t Publish(KvBlock* block, KvBlock::Place place);
+
+  const at::TensorOptions tensor_options_;
+  const std::vector<int64_t> shape_;
+  const Options options_;
+  std::vector<std::unique_ptr<KvBlock>> blocks_;
+  std::vector<KvBlock*> free_;
+  // Longest unused first.
+  std::list<KvBlock*> unused_;
+  absl::flat_hash_map<KvBlock::Place, KvBlock*> found_;
+  std::map<std::weak_ptr<const void>, uint64_t, std::owner_less<>> roots_;
+  uint64_t last_number_ = 0;
+  // Blocks with users, and blocks that caches may yet take.
+  int64_t used_ = 0;
+  int64_t promised_ = 0;
+};
+
+// Keys and values of one sequence. Not thread-safe; owned by the scheduler thread.
+class KvCache {
+ public:
+  struct Options {
+    // Tokens that it will ever hold.
+    int64_t max_tokens = 0;
+    // What keys and values are computed with, apart from the model: sequences of the same one that
+    // begin with the same tokens share blocks. Null: shares none.
+    std::shared_ptr<const void> computed_with;
+    // It begins behind as much of this as is found in the pool, but never behind the last token.
+    absl::Span<const TokenId> prompt;
+  };
+
+  // Null when the pool has no room for it now.
+  static std::unique_ptr<KvCache> Create(KvPool* pool, const Options& options);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  int64_t length() const { return length_; }
+  int64_t max_tokens() const { return max_tokens_; }
+  // Has blocks for `count` more tokens; length() + count is at most max_tokens().
+  void Reserve(int64_t count);
+  // The tokens whose keys and values were written behind the end.
+  void Advance(absl::Span<const TokenId> tokens);
+
+  // One for each B tokens, of the reserved ones too.
+  const std::vector<KvBlock*>& blocks() const { return blocks_; }
+
+ private:
+  KvCache(KvPool* pool, int64_t max_tokens) : pool_(pool), max_tokens_(max_tokens) {}
+
+  KvPool* const pool_;
+  const int64_t max_tokens_;
+  std::vector<KvBlock*> blocks_;
+  int64_t length_ = 0;
+  // Blocks that it may yet take.
+  int64_t promised_ = 0;
+  bool shares_ = false;
+  // Of the last full block.
+  uint64_t behind_ = 0;
+  // Tokens of the block that is not full.
+  std::vector<TokenId> open_tokens_;
+};
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_KV_CACHE_H_
