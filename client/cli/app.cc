@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "client/cli/bench_command.h"
 #include "client/cli/cancel_command.h"
 #include "client/cli/command.h"
 #include "client/cli/edit_command.h"
@@ -41,6 +42,7 @@ struct Options {
   RetentionOptions retention;
   WithdrawOptions withdraw;
   EvaluateOptions evaluate;
+  BenchOptions bench;
   ExportOptions exports;
   StoreOptions store;
 };
@@ -79,6 +81,7 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
   add(AddAuditCommand(app, &options->history), RunAudit, options->history);
   commands.push_back({AddStatusCommand(app), RunStatus});
   add(AddEvaluateCommand(app, &options->evaluate), RunEvaluate, options->evaluate);
+  add(AddBenchCommand(app, &options->bench), RunBench, options->bench);
   add(AddExportCommand(app, &options->exports), RunExport, options->exports);
   const CLI::App* const store = AddStoreCommand(app, &options->store);
   commands.push_back({store, [store, options](const CommandContext& context) {

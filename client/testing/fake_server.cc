@@ -429,6 +429,7 @@ grpc::Status FakeServer::GenerateStream(grpc::ServerContext* context,
   for (size_t i = 0; i < words.size(); ++i) {
     v1::GenerateStreamResponse part;
     part.set_text(absl::StrCat(" ", words[i]));
+    part.add_token_ids(whole.token_ids(static_cast<int>(i)));
     if (i == 0) part.set_revision(whole.revision());
     writer->Write(part);
   }
