@@ -140,7 +140,6 @@ TEST_P(DecoderTest, TokenByTokenIsTheFullForward) {
 TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
   const std::vector<HooksPtr> revisions = Revisions();
   const Tokens beginning = RandomTokens(*model_, 40, random_);
-  int64_t found = 0;
   struct Sequence {
     HooksPtr hooks;
     Tokens tokens;
@@ -153,7 +152,6 @@ TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
       Tokens tokens = RandomPrompt();
       if (Below(3) > 0) tokens.insert(tokens.begin(), beginning.begin(), beginning.end());
       auto state = decoder_.NewSequence(hooks, {Below(3) == 0, 0, tokens});
-      found += state->length();
       sequences.push_back({hooks, std::move(tokens), std::move(state)});
     }
     std::vector<Decoder::Row> rows;
@@ -177,7 +175,6 @@ TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
     }
     if (Below(4) == 0) sequences.erase(sequences.begin() + Below(sequences.size()));
   }
-  EXPECT_GT(found, 0);
 }
 
 // Prompts that begin alike, of all revisions in turn: behind what an earlier one left, each step
