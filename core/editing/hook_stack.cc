@@ -24,6 +24,7 @@
 #include "core/editing/scoped_factors.h"
 #include "core/editing/stacked_factors.h"
 #include "core/editing/tensor_matrix.h"
+#include "core/editing/token_screen.h"
 #include "core/model/torch_device.h"
 
 namespace amend {
@@ -31,7 +32,8 @@ namespace {
 
 constexpr int64_t kMinCapacity = 32;
 constexpr int64_t kScreenedEdits = 64;
-constexpr int64_t kScreenedTokens = 8;
+// Up to so many, one pass over the codes is cheaper than a product and a look into the memo.
+constexpr int64_t kFewTokens = 32;
 // Of a layer: twice the different tokens of a batch of 40 edits.
 constexpr int64_t kMemoTokens = 4096;
 
@@ -137,14 +139,15 @@ struct StackedLayer {
   StackedFactors factors;
   std::optional<FactorScreen> screen;
 
-  // Below these the screen costs more than it saves (docs/performance.md).
+  // Below this the screen costs more than it saves (docs/performance.md).
   const FactorScreen* ScreenFor(const at::Tensor& input) const {
-    const bool pays = factors.v.size(0) >= kScreenedEdits && input.size(0) >= kScreenedTokens;
+    const bool pays = factors.v.size(0) >= kScreenedEdits && input.size(1) >= kMinTokenScreen;
     return pays && screen.has_value() && input.is_cpu() ? &*screen : nullptr;
   }
   std::vector<FiredEdit> Fired(const at::Tensor& input) const {
     const FactorScreen* used = ScreenFor(input);
     if (used == nullptr) return FindFired(factors, nullptr, input);
+    if (input.size(0) <= kFewTokens) return FindFiredAtTokens(factors, *used, input);
     return buffer->memo().Find(factors, *used, input);
   }
 };
