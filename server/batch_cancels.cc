@@ -1,5 +1,6 @@
 #include "server/batch_cancels.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -53,6 +54,13 @@ void BatchCancels::Add(Cancel cancel) {
 int BatchCancels::size() const {
   absl::MutexLock lock(&mutex_);
   return static_cast<int>(cancels_.size());
+}
+
+bool BatchCancels::HasOthers(const std::optional<BatchKey>& key) const {
+  absl::MutexLock lock(&mutex_);
+  return std::any_of(cancels_.begin(), cancels_.end(), [&](const Cancel& cancel) {
+    return !key.has_value() || !(cancel.command.key == *key);
+  });
 }
 
 std::optional<CancelCommand> BatchCancels::Find(const BatchKey& key) const {

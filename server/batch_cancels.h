@@ -32,6 +32,8 @@ class BatchCancels {
 
   void Add(Cancel cancel) ABSL_LOCKS_EXCLUDED(mutex_);
   int size() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether TakeOthers would take any.
+  bool HasOthers(const std::optional<BatchKey>& key) const ABSL_LOCKS_EXCLUDED(mutex_);
   // The first command for this batch.
   std::optional<CancelCommand> Find(const BatchKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Takes those for this batch.

@@ -45,7 +45,10 @@ TEST_F(BatchCancelsTest, ThoseOfOneBatchAreTakenInOrder) {
 TEST_F(BatchCancelsTest, ThoseOfTheBatchAtWorkStay) {
   Add({"s", 1}, "a");
   Add({"s", 2}, "b");
+  EXPECT_TRUE(cancels_.HasOthers(BatchKey{"s", 1}));
   EXPECT_THAT(ReasonsOf(cancels_.TakeOthers(BatchKey{"s", 1})), ElementsAre("b"));
+  EXPECT_FALSE(cancels_.HasOthers(BatchKey{"s", 1}));
+  EXPECT_TRUE(cancels_.HasOthers(std::nullopt));
   EXPECT_EQ(cancels_.size(), 1);
   EXPECT_THAT(ReasonsOf(cancels_.TakeOthers(std::nullopt)), ElementsAre("a"));
 }

@@ -33,8 +33,8 @@ struct Candidate {
 // Solves a batch on its parent and has the gate judge it, telling the hub and the observer how far
 // it is. Under FailurePolicy::kDropFailing the edits that fail are left out and the rest is solved
 // again, kMaxDrops times at most; what is left then is judged like any batch. Where nothing is left
-// the gate's verdict is that nothing was accepted. Not thread-safe; owned by the coordinator
-// thread.
+// the gate's verdict is that nothing was accepted. Not thread-safe; the coordinator runs it
+// on its solver thread.
 class CandidateSolver {
  public:
   static constexpr int kMaxDrops = 3;

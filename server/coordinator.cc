@@ -93,7 +93,8 @@ Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel*
       keeper_(store, serving, changes, options_.retention, options_.clock),
       solver_(store, engine, hub, observer, options_.clock),
       withdrawer_(store, engine, serving, changes, observer,
-                  {options_.withdrawal_thresholds, options_.clock}) {}
+                  {options_.withdrawal_thresholds, options_.clock}),
+      solver_thread_(TaskExecutor::Options()) {}
 
 Coordinator::~Coordinator() { Stop(); }
 
@@ -123,6 +124,10 @@ absl::StatusOr<RecoveryReport> Coordinator::Recover() {
 }
 
 void Coordinator::Start() {
+  if (options_.on_solver_thread_start) {
+    // The first task of an executor that was just made.
+    solver_thread_.Submit(options_.on_solver_thread_start).IgnoreError();
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -137,6 +142,7 @@ void Coordinator::Stop() {
     jobs_.clear();
   }
   if (thread_.joinable()) thread_.join();
+  solver_thread_.Stop();
   for (const Command& command : left) command.refuse(Draining());
   for (const BatchCancels::Cancel& cancel : cancels_.TakeOthers(std::nullopt)) {
     cancel.done(Draining());
@@ -187,40 +193,39 @@ bool Coordinator::store_read_only() const {
 
 void Coordinator::Promote(PromoteCommand command, LabelCallback done) {
   Queue<LabelMoved>(
-      Turn::kBetweenSteps,
+      Turn::kAnyTime,
       [this, command = std::move(command)] { return label_mover_.Promote(command); },
       std::move(done));
 }
 
 void Coordinator::Rollback(RollbackCommand command, LabelCallback done) {
   Queue<LabelMoved>(
-      Turn::kBetweenSteps,
+      Turn::kAnyTime,
       [this, command = std::move(command)] { return label_mover_.Rollback(command); },
       std::move(done));
 }
 
 void Coordinator::SetLabel(SetLabelCommand command, LabelCallback done) {
   Queue<LabelMoved>(
-      Turn::kBetweenSteps,
-      [this, command = std::move(command)] { return label_mover_.Set(command); }, std::move(done));
+      Turn::kAnyTime, [this, command = std::move(command)] { return label_mover_.Set(command); },
+      std::move(done));
 }
 
 void Coordinator::DeleteLabel(DeleteLabelCommand command, Callback<LabelRecord> done) {
   Queue<LabelRecord>(
-      Turn::kBetweenSteps,
-      [this, command = std::move(command)] { return label_mover_.Delete(command); },
+      Turn::kAnyTime, [this, command = std::move(command)] { return label_mover_.Delete(command); },
       std::move(done));
 }
 
 void Coordinator::Mark(MarkCommand command, Callback<RevisionRecord> done) {
   Queue<RevisionRecord>(
-      Turn::kBetweenSteps, [this, command = std::move(command)] { return keeper_.Mark(command); },
+      Turn::kAnyTime, [this, command = std::move(command)] { return keeper_.Mark(command); },
       std::move(done));
 }
 
 void Coordinator::Purge(PurgeCommand command, Callback<Purged> done) {
   Queue<Purged>(
-      Turn::kBetweenSteps,
+      Turn::kAnyTime,
       [this, command = std::move(command)] {
         absl::StatusOr<Purged> purged = keeper_.Purge(command);
         if (!command.dry_run) ReportPurged(purged);
@@ -240,7 +245,10 @@ void Coordinator::Validate(ValidateCommand command, Callback<Validation> done) {
   Queue<Validation>(
       Turn::kBetweenBatches,
       [this, command = std::move(command)] {
-        return ValidateAgain(*store_, *serving_, *engine_, command);
+        absl::StatusOr<Validation> validation;
+        RunAside(/*verbs_wait=*/false,
+                 [&] { validation = ValidateAgain(*store_, *serving_, *engine_, command); });
+        return validation;
       },
       std::move(done));
 }
@@ -256,7 +264,7 @@ void Coordinator::QueueCommand(Turn turn, Command command) {
   absl::Status refused;
   {
     absl::MutexLock lock(&mutex_);
-    std::deque<Command>& queue = turn == Turn::kBetweenSteps ? commands_ : jobs_;
+    std::deque<Command>& queue = turn == Turn::kAnyTime ? commands_ : jobs_;
     if (stopping_) {
       refused = Draining();
     } else if (static_cast<int>(queue.size()) >= options_.max_commands) {
@@ -279,6 +287,32 @@ void Coordinator::RunCommands() {
       commands_.pop_front();
     }
     command.run();
+  }
+}
+
+void Coordinator::RunAside(bool verbs_wait, std::function<void()> task) {
+  {
+    absl::MutexLock lock(&mutex_);
+    aside_ = true;
+  }
+  const auto run = [this, &task] {
+    task();
+    absl::MutexLock lock(&mutex_);
+    aside_ = false;
+  };
+  // Never refused: only this thread submits, and Stop waits for it first.
+  if (!solver_thread_.Submit(run).ok()) run();
+  const auto has_turn = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !aside_ || (!verbs_wait && !commands_.empty()) || cancels_.HasOthers(at_work_);
+  };
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&has_turn));
+      if (!aside_) return;
+    }
+    if (!verbs_wait) RunCommands();
+    RunCancels();
   }
 }
 
@@ -450,10 +484,12 @@ absl::Status Coordinator::FindParent(Work& work) {
   AMEND_ASSIGN_OR_RETURN(work.live, store_->GetLabel(kLiveLabel));
   AMEND_ASSIGN_OR_RETURN(work.parent, ChooseParent(*store_, work.entry, work.live.revision));
   // After a start this is the whole line.
-  AMEND_RETURN_IF_ERROR(PrepareLine(*store_, *engine_, work.parent, [&] {
-    if (!work.last_try) RunCommands();
-    return !stopping() && !ParentChangedUnder(work);
-  }));
+  absl::Status prepared;
+  RunAside(work.last_try, [&] {
+    prepared = PrepareLine(*store_, *engine_, work.parent,
+                           [&] { return !stopping() && !ParentChangedUnder(work); });
+  });
+  AMEND_RETURN_IF_ERROR(prepared);
   AMEND_ASSIGN_OR_RETURN(work.before, serving_->Resolve(work.parent));
   if (work.parent != kBaseRevision) {
     AMEND_ASSIGN_OR_RETURN(const RevisionRecord record, store_->GetRevision(work.parent));
@@ -465,12 +501,12 @@ absl::Status Coordinator::FindParent(Work& work) {
 
 absl::Status Coordinator::Solve(Work& work) {
   const auto stop = [&] {
-    if (!work.last_try) RunCommands();
-    RunCancels();
     return stopping() || cancels_.Find(work.entry.key).has_value() || ParentChangedUnder(work);
   };
-  AMEND_ASSIGN_OR_RETURN(work.made,
-                         solver_.Solve(work.entry, work.candidate, work.before->hooks, stop));
+  absl::StatusOr<Candidate> made;
+  RunAside(work.last_try,
+           [&] { made = solver_.Solve(work.entry, work.candidate, work.before->hooks, stop); });
+  AMEND_ASSIGN_OR_RETURN(work.made, std::move(made));
   return absl::OkStatus();
 }
 
@@ -537,9 +573,6 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
     outcome = BatchOutcome::kValidated;
     serving_->AddRevision(
         std::make_shared<const Snapshot>(Snapshot{work.candidate, work.made.hooks}));
-    // Where this fails the line begins anew with the next batch.
-    if (!engine_->AppendToLine(work.candidate, work.made.solution.factors).ok())
-      engine_->ResetLine();
   }
   changes_->Publish(
       RevisionChangedEvent(v1::WatchRevisionsResponse::RevisionChanged::CREATED, record));
@@ -557,6 +590,13 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
     observer_->EditTimeToLive(options_.clock() - absl::FromUnixMicros(work.entry.receive_time_us));
   }
   observer_->StageDone(EditStage::kPublish, options_.clock() - start);
+  if (finished.state != BatchState::kRejected) {
+    RunAside(/*verbs_wait=*/false, [&] {
+      // Where this fails the line begins anew with the next batch.
+      if (!engine_->AppendToLine(work.candidate, work.made.solution.factors).ok())
+        engine_->ResetLine();
+    });
+  }
   observer_->BatchFinished(outcome, work.made_count());
   observer_->EditsDropped(work.edit_count() - work.made_count());
   Finish(work.entry.key);

@@ -30,19 +30,21 @@
 #include "server/revision_keeper.h"
 #include "server/revision_validation.h"
 #include "server/serving_model.h"
+#include "server/task_executor.h"
 #include "storage/revision_store.h"
 
 namespace amend {
 
-// The one writer: solves durable batches in order of arrival and moves labels, all on its own
-// thread. The public methods are thread-safe.
+// The one writer: solves durable batches in order of arrival and moves labels. What is written and
+// published goes through its own thread; what is computed meanwhile runs on a second one, the
+// solver's. The public methods are thread-safe.
 //
 //  1. Persist, then publish: a revision, its verdict, the ledger state and the label are one synced
 //  commit; only then generation can see
 //     them, and only then listeners hear of it.
 //  2. A batch that fails or is rejected leaves the serving state as it was; the next one builds on
 //  the last validated revision.
-//  3. Verbs run between batches and between the steps of a batch. When the label moves under a
+//  3. Verbs do not wait for a batch that is being solved. When the label moves under a
 //  PROMOTE_WHEN_VALIDATED batch, or what a staged batch builds on is deleted, the batch is solved
 //  again on the right revision; after `max_solves` attempts verbs wait for it instead.
 //  4. A store that cannot write stops edits, not the process: the commit is tried again until it
@@ -50,14 +52,15 @@ namespace amend {
 //  5. A batch that is cancelled becomes kFailed: at once where it waits, else between two steps,
 //  also in the last attempt.
 //  6. Stop leaves a batch that is being solved DURABLE: the next start solves it.
-//  7. What takes long or makes a revision (a validation, a withdrawal) runs between batches, and
-//  the retention policy's sweep too.
+//  7. A validation and a withdrawal run between batches, and the retention policy's sweep too.
+//  Verbs do not wait for a validation either.
 class Coordinator : public DurableBatchQueue {
  public:
   struct Options {
     std::function<absl::Time()> clock = absl::Now;
-    // Called first on the coordinator thread. May be null.
+    // Called first on the coordinator thread and on the solver's. May be null.
     std::function<void()> on_thread_start;
+    std::function<void()> on_solver_thread_start;
     int max_solves = 4;
     // Between two tries of a write that the store turned down.
     absl::Duration store_retry_delay = absl::Seconds(1);
@@ -121,7 +124,7 @@ class Coordinator : public DurableBatchQueue {
     std::function<void(const absl::Status&)> refuse;
   };
   // When a verb may run.
-  enum class Turn { kBetweenSteps, kBetweenBatches };
+  enum class Turn { kAnyTime, kBetweenBatches };
   // How an attempt to bring a batch to its end went.
   enum class Attempt { kFinished, kParentChanged, kStoreTrouble, kStopped };
   // One batch on its way.
@@ -141,6 +144,9 @@ class Coordinator : public DurableBatchQueue {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void QueueCommand(Turn turn, Command command) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunCommands() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Runs `task` on the solver's thread and, until it is done, verbs and cancels on this one; no
+  // verbs where they have to wait.
+  void RunAside(bool verbs_wait, std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
   // Of every batch but the one at work.
   void RunCancels() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<LedgerEntry> CancelWaiting(const CancelCommand& command)
@@ -198,6 +204,9 @@ class Coordinator : public DurableBatchQueue {
   BatchCancels cancels_;
   // The batch that Process is about.
   std::optional<BatchKey> at_work_ ABSL_GUARDED_BY(mutex_);
+  // Whether the solver's thread is busy.
+  bool aside_ ABSL_GUARDED_BY(mutex_) = false;
+  TaskExecutor solver_thread_;
   std::thread thread_;
 };
 

@@ -291,15 +291,13 @@ TEST_F(CoordinatorTest, AfterARollbackTheLineIsRebuiltFromTheStore) {
   EXPECT_EQ(h_.store.GetRevision(Revision(3))->parent, Revision(1));
 }
 
-TEST_F(CoordinatorTest, ARollbackRunsBetweenTheStepsOfABatchThatIsThenSolvedOnTheNewLive) {
+TEST_F(CoordinatorTest, ARollbackDuringAStepMakesTheBatchBeSolvedOnTheNewLive) {
   absl::StatusOr<LabelMoved> rolled_back = absl::UnknownError("not called");
   std::atomic<int> solves{0}, steps{0};
   h_.engine.on_step = [&](int step) {
     ++steps;
-    if (step == 0 && ++solves == 3) {
-      h_.coordinator->Rollback(
-          RollbackTo(1), [&](absl::StatusOr<LabelMoved> moved) { rolled_back = std::move(moved); });
-    }
+    // It does not wait for the step to end, which waits for it.
+    if (step == 0 && ++solves == 3) rolled_back = Rollback(RollbackTo(1));
   };
   h_.Start();
   h_.Run("s", 0, "Rome");
@@ -687,10 +685,7 @@ TEST_F(CoordinatorTest, TheRetentionPolicyIsFollowedFromTheStartOn) {
 TEST_F(CoordinatorTest, AValidationWaitsForTheBatchThatIsBeingSolvedAndVerbsDoNot) {
   absl::Notification promoted, validated;
   std::atomic<bool> first{true};
-  h_.engine.on_step = [&](int step) {
-    if (step == 2) {
-      EXPECT_TRUE(promoted.HasBeenNotified());
-    }
+  h_.engine.on_step = [&](int /*step*/) {
     EXPECT_FALSE(validated.HasBeenNotified());
     if (!first.exchange(false)) return;
     h_.coordinator->Validate({Revision(1), {}}, [&](const absl::StatusOr<Validation>& result) {
@@ -700,10 +695,55 @@ TEST_F(CoordinatorTest, AValidationWaitsForTheBatchThatIsBeingSolvedAndVerbsDoNo
     });
     h_.coordinator->SetLabel({"canary", Revision(0), std::nullopt, "", "test"},
                              [&](const absl::StatusOr<LabelMoved>&) { promoted.Notify(); });
+    promoted.WaitForNotification();
   };
   h_.Start();
   EXPECT_EQ(h_.Run("s", 0, "Rome").stage(), v1::LIVE);
   validated.WaitForNotification();
+}
+
+TEST_F(CoordinatorTest, VerbsDoNotWaitForAValidation) {
+  h_.Start();
+  h_.Run("s", 0, "Rome");
+  absl::Notification validated;
+  std::atomic<bool> in_time{false};
+  h_.engine.on_gate = [&] {
+    in_time = Rollback(RollbackTo(0)).ok() && !validated.HasBeenNotified();
+  };
+  h_.coordinator->Validate({Revision(1), {}}, [&](const absl::StatusOr<Validation>& result) {
+    EXPECT_THAT(result, IsOk());
+    validated.Notify();
+  });
+  validated.WaitForNotification();
+  EXPECT_TRUE(in_time);
+  EXPECT_EQ(h_.Live(), kBaseRevision);
+}
+
+TEST_F(CoordinatorTest, InTheLastAttemptVerbsWaitForTheBatchAndCancelsOfOthersDoNot) {
+  Coordinator::Options options;
+  options.max_solves = 1;
+  h_.MakeCoordinator(options);
+  absl::Notification promoted, cancelled;
+  h_.engine.on_step = [&](int step) {
+    if (step > 0) return;
+    h_.coordinator->SetLabel({"canary", Revision(0), std::nullopt, "", "test"},
+                             [&](const absl::StatusOr<LabelMoved>&) { promoted.Notify(); });
+    h_.coordinator->Cancel({{"t", 0}, "", "test"},
+                           [&](const absl::StatusOr<LedgerEntry>&) { cancelled.Notify(); });
+    cancelled.WaitForNotification();
+    EXPECT_FALSE(promoted.HasBeenNotified());
+  };
+  LedgerEntry entry;
+  entry.key = {"s", 0};
+  entry.edits = {MakeEdit("Rome")};
+  ASSERT_THAT(h_.store.AppendLedger(entry), IsOk());
+  LedgerEntry behind;
+  behind.key = {"t", 0};
+  ASSERT_THAT(h_.store.AppendLedger(behind), IsOk());
+  ASSERT_THAT(h_.coordinator->Recover(), IsOk());
+  h_.coordinator->Start();
+  promoted.WaitForNotification();
+  EXPECT_EQ(h_.Live(), Revision(1));
 }
 
 TEST_F(CoordinatorTest, WhatWaitsWhenTheServerStopsIsAnswered) {

@@ -18,8 +18,8 @@
 
 namespace amend {
 
-// The numerics that the coordinator needs. Not thread-safe; owned by the coordinator thread (before
-// it starts, by whoever recovers).
+// The numerics that the coordinator needs. Not thread-safe; owned by the coordinator, which uses
+// it on one thread at a time (before it starts, by whoever recovers).
 //
 // Holds the state that consecutive batches of one line share (the sum of their keys). `line_head`
 // is the revision up to which that state goes; it begins at revision 0.

@@ -15,7 +15,7 @@
 namespace amend {
 
 // Who wants to know what becomes of a batch. `on_status` is called only while `owner` lives, and
-// keeps it alive for the call; calls come from the intake and the coordinator thread, so it must
+// keeps it alive for the call; calls come from the intake and the coordinator's threads, so it must
 // not block. After a status that IsLast says is the last one there may be a second last one with
 // the same outcome, to be ignored.
 struct BatchListener {

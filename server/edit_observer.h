@@ -25,8 +25,8 @@ enum class PromotionResult { kMoved, kConflict, kRefused, kFailed };
 // Hears of numbers on the way of an edit, for metrics. Every method does nothing by default.
 //
 // Implementations are thread-safe, never block, and outlive whoever was given a pointer to them.
-// Most calls come from the coordinator thread, BatchFinished and QueueChanged also from the intake
-// thread.
+// Most calls come from the coordinator's threads, BatchFinished and QueueChanged also from the
+// intake thread.
 class EditObserver {
  public:
   virtual ~EditObserver() = default;

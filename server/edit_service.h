@@ -12,7 +12,7 @@ namespace amend {
 
 // EditService over the intake: validates, converts, hands over and reports back. Thread-safe; no
 // method blocks. gRPC's threads neither read the disk nor run the model: that is done on the
-// executor, the intake and the coordinator thread.
+// executor, the intake and the coordinator's threads.
 class EditService final : public v1::EditService::CallbackService {
  public:
   struct Options {

@@ -11,7 +11,7 @@
 
 namespace amend {
 
-// The engine over a real model. Not thread-safe; owned by the coordinator thread.
+// The engine over a real model. Not thread-safe; owned by the coordinator.
 class ModelEditEngine : public EditEngine {
  public:
   // `editor` and `gate` are over the same model and tokenizer.

@@ -1,5 +1,8 @@
 #include "server/recovery.h"
 
+#include <cstddef>
+#include <deque>
+#include <future>
 #include <memory>
 #include <set>
 #include <utility>
@@ -13,17 +16,54 @@
 namespace amend {
 namespace {
 
-// Makes one revision serve again, on top of its parent.
-absl::Status Load(const RevisionStore& store, const RevisionRecord& record, EditEngine& engine,
-                  ServingModel& serving) {
+// Reads the factors of revisions in their order, some of them ahead: reading and digesting is most
+// of a start, and the disk and the other cores have nothing else to do.
+class FactorsAhead {
+ public:
+  FactorsAhead(const RevisionStore& store, std::vector<Revision> revisions)
+      : store_(store), revisions_(std::move(revisions)) {
+    while (pending_.size() < kAhead && started_ < revisions_.size()) StartNext();
+  }
+
+  // Those of the next revision.
+  absl::StatusOr<RevisionFactors> Next() {
+    absl::StatusOr<RevisionFactors> factors = pending_.front().get();
+    pending_.pop_front();
+    if (started_ < revisions_.size()) StartNext();
+    return factors;
+  }
+
+ private:
+  static constexpr size_t kAhead = 4;
+
+  void StartNext() {
+    const Revision revision = revisions_[started_++];
+    pending_.push_back(
+        std::async(std::launch::async, [this, revision] { return store_.ReadFactors(revision); }));
+  }
+
+  const RevisionStore& store_;
+  const std::vector<Revision> revisions_;
+  size_t started_ = 0;
+  // The destructors of these wait.
+  std::deque<std::future<absl::StatusOr<RevisionFactors>>> pending_;
+};
+
+bool Serves(const RevisionRecord& record) {
+  return record.state == RevisionState::kValidated && record.marks.purge_time_us == 0;
+}
+
+// Makes one revision serve again, on top of its parent. `factors` are null for one that withdraws.
+absl::Status Load(const RevisionRecord& record, const absl::StatusOr<RevisionFactors>* factors,
+                  EditEngine& engine, ServingModel& serving) {
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> parent,
                          serving.Resident(record.parent));
   std::shared_ptr<const HookStack> hooks;
-  if (record.withdraws()) {
+  if (factors == nullptr) {
     AMEND_ASSIGN_OR_RETURN(hooks, engine.Without(parent->hooks, record.withdrawn));
   } else {
-    AMEND_ASSIGN_OR_RETURN(const RevisionFactors factors, store.ReadFactors(record.revision));
-    AMEND_ASSIGN_OR_RETURN(hooks, engine.Extend(parent->hooks, record.revision, factors));
+    AMEND_RETURN_IF_ERROR(factors->status());
+    AMEND_ASSIGN_OR_RETURN(hooks, engine.Extend(parent->hooks, record.revision, **factors));
   }
   serving.AddRevision(
       std::make_shared<const Snapshot>(Snapshot{record.revision, std::move(hooks)}));
@@ -40,23 +80,45 @@ absl::Status OnLiveLine(Revision revision, Revision live, const absl::Status& st
       ReasonOf(error).empty() ? "RECOVERY_FAILED" : ReasonOf(error));
 }
 
+// Of revisions 1 to the latest.
+std::vector<absl::StatusOr<RevisionRecord>> ReadRecords(const RevisionStore& store) {
+  std::vector<absl::StatusOr<RevisionRecord>> records;
+  const Revision latest = store.LatestRevision();
+  for (Revision revision(1); revision <= latest; revision = revision.Next()) {
+    records.push_back(store.GetRevision(revision));
+  }
+  return records;
+}
+
 // Damage on the live line goes to the report.
 void LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
                    EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
   // The first batch builds it: keys take longer to sum up than all revisions to read.
   engine.ResetLine();
-  const Revision latest = store.LatestRevision();
-  for (Revision revision(1); revision <= latest; revision = revision.Next()) {
+  const std::vector<absl::StatusOr<RevisionRecord>> records = ReadRecords(store);
+  std::vector<Revision> with_factors;
+  for (const auto& record : records) {
+    if (record.ok() && Serves(*record) && !record->withdraws())
+      with_factors.push_back(record->revision);
+  }
+  FactorsAhead ahead(store, std::move(with_factors));
+  Revision revision = kBaseRevision;
+  for (const absl::StatusOr<RevisionRecord>& record : records) {
+    revision = revision.Next();
     const bool on_live_line = live_line.count(revision) > 0;
-    const absl::StatusOr<RevisionRecord> record = store.GetRevision(revision);
     absl::Status status = record.status();
     if (record.ok()) {
       if (record->state != RevisionState::kValidated) continue;
-      if (record->marks.purge_time_us != 0) {
+      if (!Serves(*record)) {
         serving.Purge(revision);
         continue;
       }
-      status = Load(store, *record, engine, serving);
+      if (record->withdraws()) {
+        status = Load(*record, nullptr, engine, serving);
+      } else {
+        const absl::StatusOr<RevisionFactors> factors = ahead.Next();
+        status = Load(*record, &factors, engine, serving);
+      }
     }
     if (status.ok()) {
       ++report.revisions;

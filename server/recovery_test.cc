@@ -28,8 +28,15 @@ class RecoveryTest : public testing::Test {
     step.revision->revision = store_.LatestRevision().Next();
     step.revision->parent = Revision(parent);
     step.revision->state = state;
-    if (state == RevisionState::kValidated) step.factors.emplace();
+    if (state == RevisionState::kValidated) step.factors = FactorsOf(step.revision->revision);
     ASSERT_THAT(store_.Commit(step), IsOk());
+  }
+  // Told by their first number.
+  static RevisionFactors FactorsOf(Revision revision) {
+    LayerFactors layer;
+    layer.u = layer.v = layer.keys = {1, 1, {static_cast<float>(revision.value())}};
+    layer.activations = {1};
+    return {{layer}};
   }
   // Adds the next revision, which is `parent` less one edit of revision 1.
   void AddWithdrawal(int64_t parent) {
@@ -69,6 +76,20 @@ TEST_F(RecoveryTest, EveryValidatedRevisionServesAgainAndLabelsStandWhereTheySto
   EXPECT_FALSE(serving_.Resolve(Revision(5)).ok());
   EXPECT_EQ((*serving_.Resolve("live"))->revision, Revision(2));
   EXPECT_EQ((*serving_.Resolve("canary"))->revision, Revision(4));
+}
+
+TEST_F(RecoveryTest, EveryRevisionGetsItsOwnFactors) {
+  AddWithdrawal(2);
+  for (int i = 0; i < 12; ++i) Add(store_.LatestRevision().value(), RevisionState::kValidated);
+  Mark(18, {false, 7, 0});
+  Mark(18, {false, 7, 9});
+  store_.SetReadFactorsStatus(Revision(3), absl::DataLossError("factors/3/0/u is damaged"));
+  ASSERT_THAT(Recover(), IsOk());
+  std::map<Revision, RevisionFactors> extended = engine_.extended();
+  EXPECT_THAT(extended, testing::SizeIs(2 + 11));
+  for (const auto& [revision, factors] : extended) {
+    EXPECT_EQ(factors.layers[0].u.values[0], static_cast<float>(revision.value()));
+  }
 }
 
 TEST_F(RecoveryTest, TheEnginesLineIsLeftToTheFirstBatch) {

@@ -29,7 +29,7 @@ struct Validation {
 // Runs the gate once more: the revision against its parent, with the edits of its batch. Changes
 // nothing. An error of CheckServable; FAILED_PRECONDITION: UNEDITED_MODEL for revision 0, NO_BATCH
 // for one that withdraws edits, NOT_RESIDENT when the parent is not. Takes as long as the gate did;
-// called by the coordinator thread, which owns the engine.
+// called by the coordinator, which owns the engine.
 absl::StatusOr<Validation> ValidateAgain(const RevisionStore& store, const ServingModel& serving,
                                          EditEngine& engine, const ValidateCommand& command);
 

@@ -26,7 +26,7 @@ namespace amend {
 //
 // Everything is one pass of the model over the candidate and one over the parent, whose length
 // depends on the batch, the texts and the sample and not on how many edits there have been. Not
-// thread-safe; owned by the coordinator thread.
+// thread-safe; owned by the coordinator.
 class ValidationGate {
  public:
   struct Options {

@@ -1,6 +1,7 @@
 #include "server/wiring.h"
 
 #include <netdb.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -165,6 +166,14 @@ class StoreMetrics final : public StoreObserver {
 // Below this the products of one decoded token are too short to share: waking a second core costs
 // more than it brings (docs/performance.md).
 constexpr int64_t kSmallModelParameters = 20'000'000;
+
+// While others want the cores this thread gets a tenth of what each of them gets, and so do the
+// compute threads that it starts: batches are solved in the time that decoding leaves.
+void GiveWay() {
+  constexpr int kNice = 10;
+  // Where it fails, batches are solved as if nobody decoded.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
+}
 
 int DecodeThreads(const ServerOptions& options, const CausalLm& model) {
   if (options.decode_threads > 0) return options.decode_threads;
@@ -337,11 +346,20 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   coordinator_options.on_thread_start = [threads = ComputeThreads()] {
     SetComputeThreads(threads);
   };
+  coordinator_options.on_solver_thread_start = [threads = ComputeThreads()] {
+    SetComputeThreads(threads);
+    GiveWay();
+  };
   coordinator_options.retention = options.retention;
   coordinator_options.on_purged = [this] { ReclaimSpace(); };
   coordinator_options.serve_intact_ancestor = options.serve_intact_ancestor;
   coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
                                               &changes, &metrics, std::move(coordinator_options));
+  // Factors are taken over piece by piece, each too small to share: a second compute thread would
+  // only spin beside the threads that read.
+  const int threads = ComputeThreads();
+  SetComputeThreads(1);
+  const absl::Cleanup restore_threads = [threads] { SetComputeThreads(threads); };
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
   damaged = !recovered.damage.ok();
   for (const std::string& skipped : recovered.skipped) {

@@ -19,13 +19,13 @@ namespace amend {
 // An engine without a model: hooks are null and factors have one column. What becomes of a batch is
 // written in the target_new of its edits: "diverge" cannot be solved, "bad" has reliability 0.1,
 // "nan" a loss that is not finite, "break" breaks every earlier edit; everything else is perfect.
-// Edits with the same subject share their key. Owned by the coordinator thread; the accessors are
+// Edits with the same subject share their key. Owned by the coordinator; the accessors are
 // thread-safe.
 class FakeEditEngine : public EditEngine {
  public:
   static constexpr int kSteps = 3;
 
-  // Called before each step of each solve, on the coordinator thread. Set before the coordinator
+  // Called before each step of each solve, on the solver's thread. Set before the coordinator
   // starts.
   std::function<void(int step)> on_step;
   // What SampleEdits gives, where set; else the first edits of the line. Likewise.
@@ -64,6 +64,11 @@ class FakeEditEngine : public EditEngine {
   GateRequest last_request() const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     return last_request_;
+  }
+  // What each revision was made of.
+  std::map<Revision, RevisionFactors> extended() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return extended_;
   }
   // The edits of each call of Without so far.
   std::vector<std::vector<EditId>> left_out() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -116,8 +121,10 @@ class FakeEditEngine : public EditEngine {
   }
 
   absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
-      const std::shared_ptr<const HookStack>& /*parent*/, Revision /*revision*/,
-      const RevisionFactors& /*factors*/) override {
+      const std::shared_ptr<const HookStack>& /*parent*/, Revision revision,
+      const RevisionFactors& factors) override {
+    absl::MutexLock lock(&mutex_);
+    extended_[revision] = factors;
     return std::shared_ptr<const HookStack>();
   }
 
@@ -220,6 +227,7 @@ class FakeEditEngine : public EditEngine {
   std::vector<Revision> line_ ABSL_GUARDED_BY(mutex_);
   int64_t line_keys_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::vector<EditId>> left_out_ ABSL_GUARDED_BY(mutex_);
+  std::map<Revision, RevisionFactors> extended_ ABSL_GUARDED_BY(mutex_);
   GateRequest last_request_ ABSL_GUARDED_BY(mutex_);
 };
 
