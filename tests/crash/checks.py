@@ -26,6 +26,8 @@ class State:
 
     live: int
     generation: int
+    # Where the label "canary" stands; None where there is none.
+    canary: object
     # By number; what ListRevisions gives.
     revisions: dict
     # By session: the statuses from offset 0 on.
@@ -62,10 +64,12 @@ def read(edits, revisions, sessions):
     before = list_revisions(revisions)
     for _ in range(_TRIES):
         ledger = {session: list_batches(edits, session) for session in sessions}
+        labels = revisions.ListLabels(revision_pb2.ListLabelsRequest()).labels
         after = list_revisions(revisions)
         if after == before:
             live, listed = after
-            return State(live.revision, int(live.etag), {r.revision: r for r in listed}, ledger)
+            canary = next((label.revision for label in labels if label.name == "canary"), None)
+            return State(live.revision, int(live.etag), canary, {r.revision: r for r in listed}, ledger)
         before = after
     raise AssertionError(f"the server did not come to rest in {_TRIES} reads")
 
@@ -142,9 +146,9 @@ def _check_revision(number, revision, state, batches):
         yield f"revision {number} does not fit its batch: {revision} and {batch}"
     elif batch.edit_count != revision.edit_count or batch.gate_report != revision.gate_report:
         yield f"revision {number} and its batch differ: {revision} and {batch}"
-    labels = ["live"] if number == state.live else []
-    if list(revision.labels) != labels:
-        yield f"revision {number} has labels {list(revision.labels)}, and live is {state.live}"
+    labels = [name for name, at in (("canary", state.canary), ("live", state.live)) if at == number]
+    if sorted(revision.labels) != labels:
+        yield f"revision {number} has labels {list(revision.labels)}, and live is {state.live}, canary {state.canary}"
 
 
 def check_live(state, log):
@@ -177,6 +181,12 @@ def check_live(state, log):
             allowed.add(max(b.revision for b in live_batches))
     if state.live not in allowed:
         yield f"revision {state.live} is live, not one of {sorted(allowed)}; the last answer was {last}"
+
+
+def check_canary(state, log):
+    """The label "canary" is where the last answer left it, or where a move under way took it."""
+    if state.canary not in log.canary:
+        yield f"the label canary is at {state.canary}, not at one of {log.canary}"
 
 
 def _targets(moves, state):
@@ -214,4 +224,4 @@ def settle(state, log):
     live_batches = sum(
         b.stage == edit_pb2.LIVE and not log.batches[b.session, b.offset].staged for b in state.batches().values()
     )
-    log.settle(state.generation, state.live, state.generation - live_batches)
+    log.settle(state.generation, state.live, state.generation - live_batches, state.canary)

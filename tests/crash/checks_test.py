@@ -28,7 +28,7 @@ class ChecksTest(unittest.TestCase):
             self.log.heard(batch, _status(batch, edit_pb2.DURABLE))
         self.log.heard(self.first, _status(self.first, edit_pb2.LIVE, 1))
         self.log.heard(self.staged, _status(self.staged, edit_pb2.VALIDATED, 2))
-        self.state = checks.State(live=1, generation=1, revisions={}, ledger={})
+        self.state = checks.State(live=1, generation=1, canary=None, revisions={}, ledger={})
         self.state.ledger["s"] = [
             _status(self.first, edit_pb2.LIVE, 1),
             _status(self.waiting, edit_pb2.DURABLE),
@@ -51,7 +51,7 @@ class ChecksTest(unittest.TestCase):
 
     def found(self):
         found = []
-        for check in (checks.check_ledger, checks.check_revisions, checks.check_live):
+        for check in (checks.check_ledger, checks.check_revisions, checks.check_live, checks.check_canary):
             found += check(self.state, self.log)
         return found + self.log.violations
 
@@ -170,6 +170,23 @@ class ChecksTest(unittest.TestCase):
     def test_a_session_that_forgets_is_found(self):
         self.log.started("s", 1)
         self.assert_found("session s: next offset 1 is not in [2, 2]")
+
+    def test_a_label_that_forgets_its_move_is_found(self):
+        self.log.send_canary(2)
+        self.assertEqual(self.found(), [])
+        self.log.canary_moved()
+        self.assert_found("the label canary is at None, not at one of [2]")
+
+    def test_a_label_may_stand_where_a_move_under_way_takes_it(self):
+        self.log.send_canary(2)
+        self.state.canary = 2
+        self.state.revisions[2].labels.append("canary")
+        self.assertEqual(self.found(), [])
+
+    def test_a_label_that_a_revision_does_not_know_of_is_found(self):
+        self.log.send_canary(2)
+        self.state.canary = 2
+        self.assert_found("revision 2 has labels []")
 
     def test_two_moves_of_one_generation_are_found(self):
         for _ in range(2):

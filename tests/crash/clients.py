@@ -58,6 +58,8 @@ class Traffic:
             lambda: generate_live(self),
             lambda: generate_pinned(self),
             lambda: move_label(self),
+            lambda: move_canary(self),
+            lambda: cancel_batch(self),
         ]
         self._threads = [threading.Thread(target=self._run, args=(client,)) for client in clients]
         for thread in self._threads:
@@ -164,13 +166,30 @@ def finish_request(traffic, batch):
     _submit(traffic, batch, edit_pb2.BATCH_STAGE_UNSPECIFIED)
 
 
-def generate(traffic, prompt, revision=None, alone=False):
+def cancel_batch(traffic):
+    """Cancels a batch that may be on its way, waiting, being solved or done; and some generation in between."""
+    sent = [b for session in traffic.log.sessions() for b in traffic.log.unfinished(session)]
+    if sent:
+        batch = traffic.random.choice(sent)
+        request = edit_pb2.CancelEditBatchRequest(session=batch.session, offset=batch.offset, reason="kill loop")
+        try:
+            traffic.log.heard(batch, traffic.edits.CancelEditBatch(request, timeout=harness.PATIENCE))
+        except grpc.RpcError as error:
+            if wire.reason_of(error) not in ("BATCH_CONCLUDED", "BATCH_NOT_FOUND"):
+                raise
+    for _ in range(traffic.random.randint(4, 20)):
+        generate_live(traffic)
+
+
+def generate(traffic, prompt, revision=None, alone=False, label=""):
     """A greedy answer, whole or streamed, from `revision` or what is live; the log compares it.
 
-    With `alone`, no other generation runs meanwhile.
+    With `alone`, no other generation runs meanwhile. With `label`, that stands at `revision`.
     """
     request = generation_pb2.GenerateRequest(prompt=prompt, max_new_tokens=6, logprobs=True)
-    if revision is not None:
+    if label:
+        request.at.label = label
+    elif revision is not None:
         request.at.revision = revision
     if traffic.random.random() < 0.5:
         answers = [traffic.generation.Generate(request, timeout=harness.PATIENCE)]
@@ -192,6 +211,27 @@ def generate_live(traffic):
 def generate_pinned(traffic):
     revision = traffic.random.choice(traffic.log.revisions_to_ask())
     generate(traffic, traffic.random.choice(traffic.prompts), revision)
+
+
+def move_canary(traffic):
+    """Sets the label "canary" to some revision and asks it, or deletes it."""
+    log = traffic.log
+    target = traffic.random.choice(log.revisions_to_ask())
+    if log.canary[0] is not None and traffic.random.random() < 0.2:
+        target = None
+    log.send_canary(target)
+    if target is None:
+        request = revision_pb2.DeleteLabelRequest(label="canary")
+        traffic.revisions.DeleteLabel(request, timeout=harness.PATIENCE)
+    else:
+        request = revision_pb2.SetLabelRequest(label="canary", revision=target)
+        traffic.revisions.SetLabel(request, timeout=harness.PATIENCE)
+    log.canary_moved()
+    for _ in range(traffic.random.randint(1, 4)):
+        if target is None:
+            generate_live(traffic)
+        else:
+            generate(traffic, traffic.random.choice(traffic.prompts), target, label="canary")
 
 
 # Why a promotion or rollback may be turned down; nothing has moved then.

@@ -31,6 +31,8 @@ covariance { text_file: "covariance_texts.txt" max_tokens_per_text: 4 }
 """
 
 _FACTS = 60
+# google.rpc.Code of what a client ended.
+_CANCELLED = 1
 # Revisions whose answers are compared after each start, beside the live one.
 _ASKED = 6
 # Every so often all batches are brought to their end before the checks.
@@ -40,7 +42,8 @@ _FINISH_EVERY = 4
 # left, at a random time of the traffic, or at something that a client heard or did.
 _MOMENTS = [(15, "startup"), (15, "replay"), (35, "traffic"), (35, "event")]
 # What an "event" may be, as the log calls it.
-_EVENTS = ["DURABLE", "SOLVING", "STAGED", "STAGED", "STAGED", "LIVE", "VALIDATED", "REJECTED", "move sent", "moved"]
+_EVENTS = ["DURABLE", "SOLVING", "STAGED", "STAGED", "STAGED", "LIVE", "VALIDATED", "REJECTED", "FAILED"]
+_EVENTS += ["move sent", "moved", "canary sent", "canary moved"]
 
 
 class Report:
@@ -115,6 +118,9 @@ class Store:
         self._report.add("revisions", len(state.revisions))
         self._report.add("batches", len(state.batches()))
         self._report.add("label moves", state.generation)
+        cancelled = [b for b in state.batches().values() if b.error.code == _CANCELLED]
+        self._report.add("batches cancelled", len(cancelled))
+        self._report.add("moves of the label canary", self.log.count("canary moved"))
         code = self._server.stop()
         if code != 0:
             self.log.violated(f"the server ended with {code}: {self._server.errors()}")
@@ -160,6 +166,7 @@ class Store:
         self._report.add("batches open and durable at a kill", sum(b.durable and b.outcome is None for b in batches))
         moves = sum(m.generation is None and not m.refused for m in self.log.moves)
         self._report.add("promotions and rollbacks open at a kill", moves)
+        self._report.add("moves of the label canary open at a kill", len(self.log.canary) - 1)
 
     def _check(self, traffic, finish):
         """Holds the server against the log."""
@@ -168,7 +175,7 @@ class Store:
             self._finish_batches(traffic)
         state = checks.read(traffic.edits, traffic.revisions, log.sessions())
         self._count_found(state)
-        for check in (checks.check_ledger, checks.check_revisions, checks.check_live):
+        for check in (checks.check_ledger, checks.check_revisions, checks.check_live, checks.check_canary):
             for violation in check(state, log):
                 log.violated(violation)
         for violation in checks.check_first_live(self._server.first_live(), state, log):

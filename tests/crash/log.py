@@ -78,6 +78,9 @@ class Log:
         # The settled state of the label at the last check: generation, revision, and how many of
         # the moves so far were promotions and rollbacks, not batches that became live.
         self.settled = (0, 0, 0)
+        # Where the label "canary" may stand, None for nowhere: where the last answer left it and, while a move is
+        # not answered, where that takes it.
+        self.canary = [None]
         # Revision records as they were first read, without labels, and which were read with their edits.
         self.records = {}
         self.detailed = set()
@@ -199,9 +202,21 @@ class Log:
         with self._lock:
             self.generation = max(self.generation, int(label.etag))
 
-    def settle(self, generation, revision, verb_moves):
+    def send_canary(self, target):
+        """One client alone moves this label."""
+        with self._lock:
+            self.canary.append(target)
+        self.happened("canary sent")
+
+    def canary_moved(self):
+        with self._lock:
+            del self.canary[0]
+        self.happened("canary moved")
+
+    def settle(self, generation, revision, verb_moves, canary):
         """The outcome of every move is known now."""
         with self._lock:
+            self.canary = [canary]
             self.moves = []
             self.settled = (generation, revision, verb_moves)
             self.generation = max(self.generation, generation)
