@@ -110,6 +110,9 @@ const char* Name(BatchOutcome outcome) {
 // Of edits that the gate made be left out of their batch.
 constexpr char kDropped[] = "dropped";
 
+// Of a rollback.
+constexpr char kByRequest[] = "request";
+
 const char* Name(PromotionResult result) {
   switch (result) {
     case PromotionResult::kMoved:
@@ -287,6 +290,9 @@ struct Metrics::Families {
           .Add({{"kind", "write"}});
   Gauge& store_read_only =
       GaugeFamily("amend_store_read_only", "1 while the store takes no writes.").Add({});
+  Gauge& recovery = GaugeFamily("amend_recovery_seconds",
+                                "How long reading and verifying the store took at the last start.")
+                        .Add({});
   Family<Counter>& rpc_started =
       CounterFamily("grpc_server_started_total", "RPCs that began on the server.");
   Family<Counter>& rpc_handled =
@@ -308,6 +314,24 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
     families_->edits.Add({{"outcome", Name(outcome)}});
   }
   families_->edits.Add({{"outcome", kDropped}});
+  for (const auto outcome :
+       {BatchOutcome::kLive, BatchOutcome::kValidated, BatchOutcome::kRejected}) {
+    families_->withdrawn.Add({{"outcome", Name(outcome)}});
+  }
+  for (const auto stage : {EditStage::kTarget, EditStage::kSolve, EditStage::kGate,
+                           EditStage::kPersist, EditStage::kPublish}) {
+    families_->stages.Add({{"stage", Name(stage)}}, EditBuckets());
+  }
+  for (const auto check :
+       {GateCheck::kReliability, GateCheck::kGenerality, GateCheck::kLocality,
+        GateCheck::kBackground, GateCheck::kFluency, GateCheck::kRetention, GateCheck::kFinite}) {
+    families_->gate_rejections.Add({{"check", Name(check)}});
+  }
+  for (const auto result : {PromotionResult::kMoved, PromotionResult::kConflict,
+                            PromotionResult::kRefused, PromotionResult::kFailed}) {
+    families_->promotions.Add({{"result", Name(result)}});
+  }
+  families_->rollbacks.Add({{"trigger", kByRequest}});
 }
 
 Metrics::~Metrics() = default;
@@ -340,6 +364,10 @@ void Metrics::StoreSynced(absl::Duration duration, bool ok) {
 }
 
 void Metrics::StoreReadOnly(bool read_only) { families_->store_read_only.Set(read_only ? 1 : 0); }
+
+void Metrics::Recovered(absl::Duration duration) {
+  families_->recovery.Set(absl::ToDoubleSeconds(duration));
+}
 
 void Metrics::RpcStarted(absl::string_view type, absl::string_view service,
                          absl::string_view method) {
@@ -391,7 +419,7 @@ void Metrics::EditsWithdrawn(BatchOutcome outcome, int edit_count) {
   families_->withdrawn.Add({{"outcome", Name(outcome)}}).Increment(edit_count);
 }
 
-void Metrics::RolledBack() { families_->rollbacks.Add({{"trigger", "request"}}).Increment(); }
+void Metrics::RolledBack() { families_->rollbacks.Add({{"trigger", kByRequest}}).Increment(); }
 
 void Metrics::EditTimeToLive(absl::Duration duration) {
   families_->time_to_live.Observe(absl::ToDoubleSeconds(duration));

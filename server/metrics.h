@@ -29,6 +29,8 @@ class Metrics : public EditObserver, public ServingObserver {
   void StoreSynced(absl::Duration duration, bool ok);
   // The store takes no writes, or takes them again.
   void StoreReadOnly(bool read_only);
+  // The store was read and verified at start.
+  void Recovered(absl::Duration duration);
   // One RPC began or ended; names as in grpc_server_*: "unary", "amend.v1.EditService", "Edit",
   // "OK".
   void RpcStarted(absl::string_view type, absl::string_view service, absl::string_view method);

@@ -58,6 +58,17 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
   EXPECT_THAT(text, HasSubstr("amend_hook_update_norm_ratio{layer=\"4\"} 0.5\n"));
 }
 
+TEST(MetricsTest, WhatMayHappenIsThereBeforeItDoes) {
+  const std::string text = Metrics().Text(kNow);
+  for (const char* series : {"amend_edits_withdrawn_total{outcome=\"rejected\"} 0\n",
+                             "amend_edit_stage_duration_seconds_count{stage=\"persist\"} 0\n",
+                             "amend_gate_rejections_total{check=\"retention\"} 0\n",
+                             "amend_promotions_total{result=\"failed\"} 0\n",
+                             "amend_rollbacks_total{trigger=\"request\"} 0\n"}) {
+    EXPECT_THAT(text, HasSubstr(series));
+  }
+}
+
 TEST(MetricsTest, OnlyTheLiveRevisionIsShown) {
   Metrics metrics;
   metrics.LiveRevisionChanged(Revision(1));
@@ -118,6 +129,8 @@ TEST(MetricsTest, StoreWritesAreTimedAndFailuresCounted) {
   EXPECT_THAT(text, HasSubstr("amend_store_sync_duration_seconds_count 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_store_errors_total{kind=\"write\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_store_read_only 0\n"));
+  metrics.Recovered(absl::Milliseconds(1500));
+  EXPECT_THAT(metrics.Text(kNow), HasSubstr("amend_recovery_seconds 1.5\n"));
   metrics.StoreReadOnly(true);
   EXPECT_THAT(metrics.Text(absl::UnixEpoch()), HasSubstr("amend_store_read_only 1\n"));
 }

@@ -360,7 +360,9 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   const int threads = ComputeThreads();
   SetComputeThreads(1);
   const absl::Cleanup restore_threads = [threads] { SetComputeThreads(threads); };
+  const absl::Time recovery_start = absl::Now();
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
+  metrics.Recovered(absl::Now() - recovery_start);
   damaged = !recovered.damage.ok();
   for (const std::string& skipped : recovered.skipped) {
     if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
