@@ -85,6 +85,51 @@ class PythonClientTest(harness.ServerTest):
         scored = client.score([(two["prompt"], two["target_new"])]).results[0]
         self.assertEqual(list(scored.token_ids), list(scored.argmax_ids))
 
+    def test_every_other_call_once_with_asyncio(self):
+        server = self.start(flags=["--backup-dir", self.path("backups")])
+        one, two = (wire.edit_of(record) for record in harness.facts(2))
+
+        async def run():
+            async with amend_client.AsyncClient(server.address, timeout=harness.PATIENCE) as client:
+                changes = client.watch()
+                self.assertEqual((await changes.__anext__()).state.latest_revision, 0)
+                checked = await client.edit([one], validate_only=True)
+                self.assertEqual(checked.revision, 0)
+                durable = await client.edit([one], request_id="mine", wait_for=amend_client.DURABLE)
+                self.assertGreaterEqual(durable.stage, amend_client.DURABLE)
+                self.assertEqual((await changes.__anext__()).revision_changed.revision.revision, 1)
+                self.assertEqual((await changes.__anext__()).label_moved.label.revision, 1)
+                await changes.aclose()
+                again = await client.edit([one], request_id="mine")
+                self.assertEqual((again.stage, again.revision, again.replayed), (amend_client.LIVE, 1, True))
+                self.assertEqual([b.revision async for b in client.batches(again.session)], [1])
+                self.assertEqual((await client.batch(again.session)).stage, amend_client.LIVE)
+                with self.assertRaises(amend_client.FailedPrecondition) as concluded:
+                    await client.cancel_batch(again.session)
+                self.assertEqual(concluded.exception.reason, "BATCH_CONCLUDED")
+
+                staged = await client.edit([two], promotion=amend_client.STAGE_ONLY)
+                self.assertEqual((staged.stage, staged.revision), (amend_client.VALIDATED, 2))
+                self.assertTrue((await client.validate(2)).gate_report.passed)
+                self.assertTrue((await client.pin(2)).pinned)
+                self.assertFalse((await client.unpin(2)).pinned)
+                self.assertTrue((await client.delete(2)).HasField("delete_time"))
+                self.assertFalse((await client.undelete(2)).HasField("delete_time"))
+                self.assertEqual((await client.promote(2)).previous_revision, 1)
+                self.assertEqual((await client.server_info()).live.revision, 2)
+                made = await client.backup()
+                self.assertEqual([b.number for b in await client.backups()], [made.number])
+
+                tokens = list((await client.tokenize(one.prompt)).token_ids)
+                options = {"max_new_tokens": 6, "stop": ["."]}
+                answers = {(await client.generate(p, **options)).text.strip() for p in (one.prompt, tokens)}
+                self.assertEqual(answers, {one.target_new})
+                pieces = [m async for m in client.stream(one.prompt, logprobs=True, **options)]
+                self.assertEqual("".join(m.text for m in pieces).strip(), one.target_new)
+                self.assertEqual((await client.rollback(reason="a test")).label.revision, 1)
+
+        asyncio.run(run())
+
     def test_errors_have_the_servers_reasons(self):
         client = self.connect(self.start())
         with self.assertRaises(amend_client.InvalidArgument) as malformed:
