@@ -3,13 +3,12 @@
 import os
 import random
 import re
-import shutil
 import string
-import subprocess
 
 import grpc
 
 import amend_client
+from deploy import tree
 from tests.integration import harness, wire
 
 _PAGE = "docs/metrics.md"
@@ -69,18 +68,9 @@ class MetricsTest(harness.ServerTest):
         self.assertEqual(documented(), shown)
 
     def test_promtool_finds_nothing(self):
-        promtool = shutil.which("promtool")
-        if promtool is None:
-            self.skipTest("no promtool: Debian's package prometheus has it")
+        promtool = tree.find_tool(self, "promtool", "run tools/setup")
         self.one_of_everything()
-        checked = subprocess.run(
-            [promtool, "check", "metrics"],
-            input=self.server.get("/metrics"),
-            capture_output=True,
-            text=True,
-            timeout=harness.PATIENCE,
-            check=False,
-        )
+        checked = harness.run([promtool, "check", "metrics"], input=self.server.get("/metrics"))
         self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "", ""))
 
     def word(self):
