@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
@@ -417,6 +418,41 @@ at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input,
     return ApplyFactors(stacked.factors, input, output).output;
   }
   return AddFired(stacked.Fired(input), stacked.factors.u, output);
+}
+
+bool HookStack::ShareRows(const HookStack& a, const HookStack& b, LayerIndex layer) {
+  const auto of_a = a.state_->layers.find(layer);
+  const auto of_b = b.state_->layers.find(layer);
+  return of_a != a.state_->layers.end() && of_b != b.state_->layers.end() &&
+         of_a->second.buffer == of_b->second.buffer;
+}
+
+at::Tensor HookStack::ApplyRuns(LayerIndex layer, absl::Span<const Run> runs,
+                                const at::Tensor& input, const at::Tensor& output) {
+  const HookStack* longest = runs[0].stack;
+  for (const Run& run : runs) {
+    if (run.stack->edit_count() > longest->edit_count()) longest = run.stack;
+  }
+  const StackedLayer& stacked = longest->state_->layers.at(layer);
+  if (stacked.ScreenFor(input) == nullptr) {
+    std::vector<at::Tensor> outputs;
+    int64_t start = 0;
+    for (const Run& run : runs) {
+      outputs.push_back(run.stack->Apply(layer, input.narrow(0, start, run.tokens),
+                                         output.narrow(0, start, run.tokens)));
+      start += run.tokens;
+    }
+    return at::cat(outputs, 0);
+  }
+  // By token: rows of its own stack.
+  std::vector<int64_t> rows;
+  for (const Run& run : runs) rows.insert(rows.end(), run.tokens, run.stack->edit_count());
+  std::vector<FiredEdit> fired = stacked.Fired(input);
+  fired.erase(
+      std::remove_if(fired.begin(), fired.end(),
+                     [&rows](const FiredEdit& edit) { return edit.row >= rows[edit.token]; }),
+      fired.end());
+  return AddFired(fired, stacked.factors.u, output);
 }
 
 at::Tensor HookStack::ApplyTraced(LayerIndex layer, const at::Tensor& input,

@@ -62,6 +62,19 @@ class HookStack : public DownProjectionHook {
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override;
 
+  // Some tokens of a step, one behind the other, and whose hooks they get.
+  struct Run {
+    const HookStack* stack = nullptr;
+    int64_t tokens = 0;
+  };
+  // Whether the edits of one stack at `layer` are the first ones of the other's, in one memory: so
+  // for stacks of one line.
+  static bool ShareRows(const HookStack& a, const HookStack& b, LayerIndex layer);
+  // Apply for runs whose stacks share their rows: each token gets the edits of its own stack, out
+  // of one pass over those of the longest one.
+  static at::Tensor ApplyRuns(LayerIndex layer, absl::Span<const Run> runs, const at::Tensor& input,
+                              const at::Tensor& output);
+
   // Like Apply, and appends what fired to `firings`.
   at::Tensor ApplyTraced(LayerIndex layer, const at::Tensor& input, const at::Tensor& output,
                          std::vector<HookFiring>* firings) const;

@@ -309,6 +309,54 @@ TEST_F(HookStackTest, ManyEditsAreScreenedAndDoTheSame) {
   EXPECT_LT(RelativeDifference(all.narrow(0, 4, 3), few), 1e-6);
 }
 
+// Runs of random lengths and stacks of one line, short and long enough to be screened.
+TEST_F(HookStackTest, RunsOfOneLineGetEachTheEditsOfTheirOwnStack) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::mt19937 random(seed);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<Stack> line = {Empty()};
+    for (int i = 1; i <= 4; ++i) {
+      const int edits = 1 + static_cast<int>(random() % 40);
+      AMEND_ASSERT_OK_AND_ASSIGN(
+          Stack next, HookStack::Extend(line.back(), Revision(i), Factors(edits, random())));
+      line.push_back(std::move(next));
+    }
+    std::vector<HookStack::Run> runs;
+    std::vector<at::Tensor> expected;
+    const LayerIndex layer(random() % 2 == 0 ? 0 : 2);
+    int64_t start = 0;
+    while (start < 40) {
+      const auto tokens = std::min<int64_t>(1 + random() % 6, 40 - start);
+      const Stack& stack = line[1 + random() % 4];
+      runs.push_back({stack.get(), tokens});
+      expected.push_back(
+          stack->Apply(layer, input_.narrow(0, start, tokens), output_.narrow(0, start, tokens)));
+      start += tokens;
+    }
+    EXPECT_LT(
+        RelativeDifference(HookStack::ApplyRuns(layer, runs, input_, output_), at::cat(expected)),
+        1e-5);
+  }
+}
+
+TEST_F(HookStackTest, OnlyStacksOfOneLineShareRows) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack first,
+                             HookStack::Extend(Empty(), Revision(1), Factors(3, 1)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack second,
+                             HookStack::Extend(first, Revision(2), Factors(3, 2)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack branch,
+                             HookStack::Extend(first, Revision(3), Factors(3, 3)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack less,
+                             HookStack::Without(second, {EditId{Revision(1), 0}}));
+  const LayerIndex edited(0), other(1);
+  EXPECT_TRUE(HookStack::ShareRows(*first, *second, edited));
+  EXPECT_FALSE(HookStack::ShareRows(*first, *second, other));
+  EXPECT_FALSE(HookStack::ShareRows(*second, *branch, edited));
+  EXPECT_FALSE(HookStack::ShareRows(*second, *less, edited));
+  EXPECT_FALSE(HookStack::ShareRows(*Empty(), *second, edited));
+}
+
 TEST_F(HookStackTest, AKeyMatchesTheEditsThatShareIt) {
   std::vector<RevisionFactors> batches = {Factors(3, 1), Factors(4, 2)};
   // v = k, so that a = |k|^2; an edit of the second batch has the key of one of the first.

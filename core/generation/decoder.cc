@@ -30,8 +30,8 @@ struct StepLogits::State {
 
 namespace {
 
-// Applies to each row of a step the hooks of its own revision; neighbours of the same revision
-// share one product.
+// Applies to each row of a step the hooks of its own revision; neighbours of one line share one
+// pass over its edits.
 class RowHooks : public DownProjectionHook {
  public:
   struct Segment {
@@ -51,15 +51,35 @@ class RowHooks : public DownProjectionHook {
     std::vector<at::Tensor> outputs;
     outputs.reserve(segments_.size());
     int64_t start = 0;
-    for (const Segment& segment : segments_) {
-      outputs.push_back(ApplySegment(segment, layer, input.narrow(0, start, segment.tokens),
-                                     output.narrow(0, start, segment.tokens)));
-      start += segment.tokens;
+    std::vector<HookStack::Run> runs;
+    for (size_t i = 0; i < segments_.size();) {
+      const int64_t tokens = TakeRuns(layer, &i, &runs);
+      const at::Tensor from = input.narrow(0, start, tokens);
+      const at::Tensor to = output.narrow(0, start, tokens);
+      outputs.push_back(runs.size() > 1 ? HookStack::ApplyRuns(layer, runs, from, to)
+                                        : ApplySegment(segments_[i - 1], layer, from, to));
+      start += tokens;
     }
     return at::cat(outputs, 0);
   }
 
  private:
+  // Fills `runs` with segment *i and those behind it that share its rows; moves *i behind them.
+  // Returns their tokens.
+  int64_t TakeRuns(LayerIndex layer, size_t* i, std::vector<HookStack::Run>* runs) const {
+    const Segment& first = segments_[(*i)++];
+    int64_t tokens = first.tokens;
+    runs->assign({{first.hooks, first.tokens}});
+    if (first.firings != nullptr) return tokens;
+    for (; *i < segments_.size(); ++*i) {
+      const Segment& next = segments_[*i];
+      if (next.firings != nullptr || !HookStack::ShareRows(*first.hooks, *next.hooks, layer)) break;
+      runs->push_back({next.hooks, next.tokens});
+      tokens += next.tokens;
+    }
+    return tokens;
+  }
+
   static at::Tensor ApplySegment(const Segment& segment, LayerIndex layer, const at::Tensor& input,
                                  const at::Tensor& output) {
     if (segment.firings == nullptr) return segment.hooks->Apply(layer, input, output);

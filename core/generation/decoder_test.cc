@@ -177,6 +177,33 @@ TEST_P(DecoderTest, ABatchWithAnyNeighboursIsTheFullForward) {
   }
 }
 
+// Lines long enough to be screened: sequences of several revisions of a line and of none, in one
+// step, each as alone.
+TEST_P(DecoderTest, ALongLineServesItsRevisionsSideBySide) {
+  std::vector<HooksPtr> line = {base_};
+  for (int i = 1; i <= 3; ++i) {
+    line.push_back(RandomRevision(*model_, line.back(), Revision(i), {LayerIndex(1), LayerIndex(2)},
+                                  30, random_, &prompts_));
+  }
+  for (int round = 0; round < 5; ++round) {
+    std::vector<std::unique_ptr<DecodeState>> states;
+    std::vector<Tokens> tokens;
+    std::vector<HooksPtr> hooks;
+    std::vector<Decoder::Row> rows;
+    for (int i = 0; i < 8; ++i) {
+      hooks.push_back(line[Below(line.size())]);
+      tokens.push_back(prompts_[Below(prompts_.size())]);
+      states.push_back(decoder_.NewSequence(hooks.back(), Below(6) == 0));
+    }
+    for (int i = 0; i < 8; ++i) rows.push_back({tokens[i], states[i].get()});
+    AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits, decoder_.Step(rows));
+    for (int i = 0; i < 8; ++i) {
+      EXPECT_THAT(RowTensor(logits, i), TensorRelativelyNear(Full(hooks[i], tokens[i]), kTolerance))
+          << "round " << round << ", row " << i;
+    }
+  }
+}
+
 // Prompts that begin alike, of all revisions in turn: behind what an earlier one left, each step
 // gives what it gives without. The cache is small, so that blocks go and come back.
 TEST_P(DecoderTest, AWarmPrefixIsTheColdOne) {
