@@ -39,6 +39,8 @@ TEST(CommandLineTest, FlagsFillTheOptions) {
                                   "5",
                                   "--drain-seconds",
                                   "2.5",
+                                  "--kv-cache-mib",
+                                  "96",
                                   "--backup-dir",
                                   "b",
                                   "--backups-kept",
@@ -55,6 +57,7 @@ TEST(CommandLineTest, FlagsFillTheOptions) {
   EXPECT_EQ(line.options.dtype, "bfloat16");
   EXPECT_EQ(line.options.threads, 3);
   EXPECT_EQ(line.options.decode_threads, 5);
+  EXPECT_EQ(line.options.kv_cache_mib, 96);
   EXPECT_EQ(line.options.backup_directory, "b");
   EXPECT_EQ(line.options.backups_kept, 3);
   EXPECT_EQ(line.options.drain_time, absl::Seconds(2.5));

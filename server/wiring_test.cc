@@ -307,6 +307,7 @@ TEST_F(WiringTest, ADamagedLiveRevisionIsNotServedAndItsAncestorOnlyOnRequest) {
 }
 
 TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
+  options_.kv_cache_mib = 6;
   AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
   v1::ServerInfo info;
   grpc::ClientContext context;
@@ -317,6 +318,8 @@ TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
   EXPECT_EQ(info.model().fingerprint().size(), 64u);
   EXPECT_EQ(info.profile().lambda(), 25);
   EXPECT_EQ(info.limits().max_running_sequences(), 64);
+  // A block of 16 tokens takes 192 KiB.
+  EXPECT_EQ(info.limits().kv_cache_tokens(), 512);
   EXPECT_EQ(info.http_address(), server->http_address());
 }
 

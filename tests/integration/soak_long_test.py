@@ -11,8 +11,5 @@ class SoakLongTest(soak_test.SoakTest):
     EDIT_SECONDS = 5
 
 
-# Not a case of this module.
-del soak_test
-
 if __name__ == "__main__":
     unittest.main()
