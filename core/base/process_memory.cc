@@ -20,6 +20,7 @@ void SetUpProcessMemory() {
 #endif
   setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", kCachedKernels, /*overwrite=*/0);
   setenv("LRU_CACHE_CAPACITY", kCachedKernels, /*overwrite=*/0);
+  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
 }
 
 void GiveBackFreedMemory() {

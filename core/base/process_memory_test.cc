@@ -75,8 +75,10 @@ TEST(ProcessMemoryTest, KernelsForManyShapesAreNotAllKept) {
 
 TEST(ProcessMemoryTest, WhatTheEnvironmentSaysWins) {
   setenv("LRU_CACHE_CAPACITY", "77", 1);
+  setenv("THP_MEM_ALLOC_ENABLE", "0", 1);
   unsetenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY");
   SetUpProcessMemory();
+  EXPECT_STREQ(std::getenv("THP_MEM_ALLOC_ENABLE"), "0");
   EXPECT_STREQ(std::getenv("LRU_CACHE_CAPACITY"), "77");
   EXPECT_STREQ(std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY"), "128");
 }

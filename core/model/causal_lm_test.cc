@@ -1,7 +1,11 @@
 #include "core/model/causal_lm.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,8 +15,10 @@
 
 #include "core/base/testing/status_matchers.h"
 #include "core/base/testing/tensor_matchers.h"
+#include "core/model/attention.h"
 #include "core/model/testing/full_forward.h"
 #include "core/model/testing/model_directory.h"
+#include "core/model/torch_device.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -24,6 +30,9 @@ using ::testing::HasSubstr;
 
 constexpr char kGpt2[] = "models/demo";
 constexpr char kGptj[] = "tests/testdata/random-gptj-tiny";
+
+// As many as a step of decoding may have.
+constexpr int64_t kRows = 19;
 
 std::vector<TokenId> Tokens() { return {100, 200, 300, 5, 6, 7, 4000, 9}; }
 
@@ -77,6 +86,56 @@ TEST(CausalLmTest, BFloat16IsNearFloat32) {
     // Eight bits of mantissa over some ten operations in a row.
     EXPECT_THAT(logits, TensorRelativelyNear(FullForward(*exact, Tokens(), nullptr), 0.05))
         << directory;
+  }
+}
+
+// Every part of the forward pass but attention, over a few random rows.
+std::vector<at::Tensor> PartsOf(const CausalLm& model, const at::Tensor& hidden,
+                                const at::Tensor& positions) {
+  const LayerIndex layer(1);
+  const AttentionInput input = model.Project(layer, hidden, positions);
+  return {input.query.flatten(1), input.key.flatten(1), input.value.flatten(1),
+          model.Finish(layer, hidden, hidden, nullptr), model.Head(hidden)};
+}
+
+TEST(CausalLmTest, ATokenIsTheSameBitForBitAloneAndAmongOthers) {
+  at::manual_seed(3);
+  for (const char* directory : {kGpt2, kGptj}) {
+    for (const Dtype dtype : {Dtype::kFloat32, Dtype::kBFloat16}) {
+      LoadOptions options;
+      options.dtype = dtype;
+      AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, options));
+      const at::Tensor hidden =
+          at::randn({kRows, model->config().hidden_size}).to(TorchDtype(dtype));
+      const at::Tensor positions = at::arange(kRows, at::kLong);
+      const std::vector<at::Tensor> all = PartsOf(*model, hidden, positions);
+      for (int64_t row = 0; row < kRows; ++row) {
+        const std::vector<at::Tensor> alone =
+            PartsOf(*model, hidden.narrow(0, row, 1), positions.narrow(0, row, 1));
+        for (size_t part = 0; part < all.size(); ++part) {
+          ASSERT_TRUE(alone[part].equal(all[part].narrow(0, row, 1)))
+              << directory << ", row " << row << ", part " << part;
+        }
+      }
+    }
+  }
+}
+
+TEST(CausalLmTest, FewRowsAreWhatLibTorchMakesOfThem) {
+  at::manual_seed(4);
+  for (const char* directory : {kGpt2, kGptj}) {
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, {}));
+    const at::Tensor hidden = at::randn({kRows, model->config().hidden_size});
+    const at::Tensor positions = at::arange(kRows, at::kLong);
+    const std::vector<at::Tensor> few = PartsOf(*model, hidden, positions);
+    // What gradients are taken of goes through LibTorch.
+    const at::AutoGradMode enable_grad(true);
+    const std::vector<at::Tensor> libtorch =
+        PartsOf(*model, hidden.clone().requires_grad_(true), positions);
+    for (size_t part = 0; part < few.size(); ++part) {
+      EXPECT_THAT(few[part], TensorRelativelyNear(libtorch[part].detach(), 1e-5))
+          << directory << ", part " << part;
+    }
   }
 }
 

@@ -15,7 +15,7 @@
 // clang-format off
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-#include "hwy/contrib/math/math-inl.h"
+#include "core/model/gelu-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -23,36 +23,20 @@ namespace amend {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// y = x s with s = 1 / (1 + exp(-2 u)), u = c (x + a x^3): the same as x (1 + tanh(u)) / 2. Also
-// the slope dy/dx, unless `slope` is null.
+// Also the slope dy/dx, unless `slope` is null.
 void Gelu(const float* x, float* y, float* slope, int64_t count) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto one = hn::Set(d, 1.0f);
-  const auto c = hn::Set(d, 0.7978845608028654f);  // sqrt(2 / pi)
-  const auto a = hn::Set(d, 0.044715f);
-  const auto evaluate = [&](auto v, auto* value, auto* derivative) HWY_ATTR {
-    const auto cubic = hn::Mul(a, hn::Mul(v, v));  // a x^2
-    const auto twice = hn::Mul(hn::Set(d, 2.0f), hn::Mul(c, hn::MulAdd(cubic, v, v)));
-    // exp(88) is still finite.
-    const auto power = hn::Exp(d, hn::Min(hn::Neg(twice), hn::Set(d, 88.0f)));
-    const auto s = hn::Div(one, hn::Add(one, power));
-    *value = hn::Mul(v, s);
-    // 2 du/dx = 2 c (1 + 3 a x^2)
-    const auto rise =
-        hn::Mul(hn::Set(d, 2.0f), hn::Mul(c, hn::MulAdd(hn::Set(d, 3.0f), cubic, one)));
-    *derivative = hn::MulAdd(hn::Mul(*value, hn::Sub(one, s)), rise, s);
-  };
   auto value = hn::Zero(d);
   auto derivative = hn::Zero(d);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    evaluate(hn::LoadU(d, x + i), &value, &derivative);
+    GeluAndSlope(d, hn::LoadU(d, x + i), &value, &derivative);
     hn::StoreU(value, d, y + i);
     if (slope != nullptr) hn::StoreU(derivative, d, slope + i);
   }
   for (; i < count; ++i) {
-    evaluate(hn::Set(d, x[i]), &value, &derivative);
+    GeluAndSlope(d, hn::Set(d, x[i]), &value, &derivative);
     y[i] = hn::GetLane(value);
     if (slope != nullptr) slope[i] = hn::GetLane(derivative);
   }

@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
-#include "core/model/gelu.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 
@@ -62,10 +61,10 @@ class Gpt2 : public CausalLm {
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
     const Gpt2Block& block = weights_.blocks[layer.value()];
-    const at::Tensor middle = hidden + block.attention_out(mixed);
-    const at::Tensor key = GeluNew(block.mlp_up(block.mlp_norm(middle)));
-    const at::Tensor value = block.mlp_down(key);
-    return middle + (hook == nullptr ? value : hook->Apply(layer, key, value));
+    const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
+    const at::Tensor key = block.mlp_up.ThenGelu(block.mlp_norm(middle));
+    if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
+    return middle + hook->Apply(layer, key, block.mlp_down(key));
   }
 
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
@@ -74,11 +73,11 @@ class Gpt2 : public CausalLm {
     const Gpt2Block& block = weights_.blocks[layer.value()];
     const AttentionInput input = Project(layer, hidden, positions);
     const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
-    return GeluNew(block.mlp_up(block.mlp_norm(hidden + block.attention_out(mixed))));
+    return block.mlp_up.ThenGelu(block.mlp_norm(block.attention_out.AddedTo(hidden, mixed)));
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head(weights_.final_norm(hidden)).to(at::kFloat);
+    return weights_.head.Float32(weights_.final_norm(hidden));
   }
 
   at::Tensor DownProjection(LayerIndex layer) const override {

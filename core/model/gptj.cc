@@ -15,7 +15,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
-#include "core/model/gelu.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 #include "core/model/torch_device.h"
@@ -31,9 +30,7 @@ std::string DownProjectionName(int layer) {
 
 struct GptjBlock {
   LayerNorm1d norm;
-  Linear query;
-  Linear key;
-  Linear value;
+  Linear query_key_value;
   Linear attention_out;
   Linear mlp_up;
   Linear mlp_down;
@@ -60,29 +57,30 @@ class Gptj : public CausalLm {
   AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                          const at::Tensor& positions) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
-    const at::Tensor normed = block.norm(hidden);
-    return {Rotate(Heads(block.query(normed)), positions),
-            Rotate(Heads(block.key(normed)), positions), Heads(block.value(normed))};
+    const std::vector<at::Tensor> parts = block.query_key_value(block.norm(hidden))
+                                              .view({-1, 3, config().heads, config().head_dim()})
+                                              .unbind(1);
+    return {Rotate(parts[0], positions), Rotate(parts[1], positions), parts[2]};
   }
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
-    const at::Tensor key = GeluNew(block.mlp_up(block.norm(hidden)));
-    const at::Tensor value = block.mlp_down(key);
-    return hidden + block.attention_out(mixed) +
-           (hook == nullptr ? value : hook->Apply(layer, key, value));
+    const at::Tensor attended = block.attention_out.AddedTo(hidden, mixed);
+    const at::Tensor key = block.mlp_up.ThenGelu(block.norm(hidden));
+    if (hook == nullptr) return block.mlp_down.AddedTo(attended, key);
+    return attended + hook->Apply(layer, key, block.mlp_down(key));
   }
 
   // The MLP stands beside the attention: it needs nothing of it.
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
                                  AttentionContext&) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
-    return GeluNew(block.mlp_up(block.norm(hidden)));
+    return block.mlp_up.ThenGelu(block.norm(hidden));
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head(weights_.final_norm(hidden)).to(at::kFloat);
+    return weights_.head.Float32(weights_.final_norm(hidden));
   }
 
   at::Tensor DownProjection(LayerIndex layer) const override {
@@ -106,8 +104,8 @@ class Gptj : public CausalLm {
     GptjWeights weights = weights_;
     for (int layer = first.value(); layer < config().layers; ++layer) {
       GptjBlock& block = weights.blocks[layer];
-      for (Linear* linear : {&block.query, &block.key, &block.value, &block.attention_out,
-                             &block.mlp_up, &block.mlp_down}) {
+      for (Linear* linear :
+           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
         linear->Pack(dtype, rows);
       }
     }
@@ -116,11 +114,6 @@ class Gptj : public CausalLm {
   }
 
  private:
-  // [T, d] -> [T, h, e].
-  at::Tensor Heads(const at::Tensor& x) const {
-    return x.view({-1, config().heads, config().head_dim()});
-  }
-
   // Rotates the pairs (0, 1), (2, 3), ... of the first rotary_dim dimensions. x [T, h, e];
   // positions [T].
   at::Tensor Rotate(const at::Tensor& x, const at::Tensor& positions) const {
@@ -149,12 +142,13 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
   GptjBlock block;
   AMEND_ASSIGN_OR_RETURN(block.norm,
                          reader.ReadLayerNorm(prefix + "ln_1", d, config.layer_norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(block.query,
+  AMEND_ASSIGN_OR_RETURN(const Linear query,
                          reader.ReadLinear(prefix + "attn.q_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(block.key,
+  AMEND_ASSIGN_OR_RETURN(const Linear key,
                          reader.ReadLinear(prefix + "attn.k_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(block.value,
+  AMEND_ASSIGN_OR_RETURN(const Linear value,
                          reader.ReadLinear(prefix + "attn.v_proj", d, d, kLayout, false));
+  block.query_key_value.weight = at::cat({query.weight, key.weight, value.weight}, 0);
   AMEND_ASSIGN_OR_RETURN(block.attention_out,
                          reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.fc_in", d, m, kLayout));

@@ -6,16 +6,45 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/few_rows.h"
+#include "core/model/gelu.h"
 #include "core/model/torch_device.h"
 
 namespace amend {
 
+bool Linear::TakesFewRows(const at::Tensor& x) const {
+  return packed == nullptr && IsFewRows(x) && x.scalar_type() == weight.scalar_type();
+}
+
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (packed != nullptr) return (*packed)(x, bias);
+  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias});
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
+at::Tensor Linear::ThenGelu(const at::Tensor& x) const {
+  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias, /*gelu=*/true});
+  return GeluNew((*this)(x));
+}
+
+at::Tensor Linear::AddedTo(const at::Tensor& addend, const at::Tensor& x) const {
+  if (TakesFewRows(x) && IsFewRows(addend)) {
+    return FewRowsProduct(x, weight, {bias, /*gelu=*/false, addend});
+  }
+  return addend + (*this)(x);
+}
+
+at::Tensor Linear::Float32(const at::Tensor& x) const {
+  if (TakesFewRows(x)) {
+    return FewRowsProduct(x, weight, {bias, /*gelu=*/false, /*addend=*/{}, /*float32=*/true});
+  }
+  return (*this)(x).to(at::kFloat);
+}
+
 at::Tensor LayerNorm1d::operator()(const at::Tensor& x) const {
+  if (IsFewRows(x) && x.scalar_type() == weight.scalar_type()) {
+    return FewRowsLayerNorm(x, weight, bias, epsilon);
+  }
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
 }
 

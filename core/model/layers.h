@@ -16,7 +16,9 @@
 
 namespace amend {
 
-// y = W x + b with W kept [out, in], the layout that the matrix product reads fastest.
+// y = W x + b with W kept [out, in], the layout that the matrix product reads fastest. A few rows
+// at a time without gradients go through kernels of our own (few_rows.h), everything else through
+// LibTorch.
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; may be undefined
@@ -28,6 +30,16 @@ struct Linear {
 
   // x [T, in] -> [T, out].
   at::Tensor operator()(const at::Tensor& x) const;
+  // GeluNew of it.
+  at::Tensor ThenGelu(const at::Tensor& x) const;
+  // The product on top of `addend` [T, out].
+  at::Tensor AddedTo(const at::Tensor& addend, const at::Tensor& x) const;
+  // In float32.
+  at::Tensor Float32(const at::Tensor& x) const;
+
+ private:
+  // Whether x goes through the kernels for few rows.
+  bool TakesFewRows(const at::Tensor& x) const;
 };
 
 struct LayerNorm1d {

@@ -200,6 +200,9 @@ class HeaderGuardsTest(RuleTest):
         self.assert_finds(tree_rules.check_header_guards, {"core/base/a.h": "#pragma once\n"}, "AMEND_CORE_BASE_A_H_")
         self.assert_finds(tree_rules.check_header_guards, {"core/base/a.h": GUARD.format("A_H_")}, "AMEND_CORE_BASE_A_H_")
         self.assert_clean(tree_rules.check_header_guards, {"core/base/a.h": GUARD.format("CORE_BASE_A_H_")})
+        toggle = "#if defined(AMEND_CORE_A_INL_H_) == defined(HWY_TARGET_TOGGLE)\n"
+        self.assert_clean(tree_rules.check_header_guards, {"core/a-inl.h": toggle})
+        self.assert_finds(tree_rules.check_header_guards, {"core/b-inl.h": toggle}, "AMEND_CORE_B_INL_H_")
 
 
 class TestsTest(RuleTest):

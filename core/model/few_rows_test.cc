@@ -1,0 +1,125 @@
+#include "core/model/few_rows.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/randn.h>
+
+#include <random>
+
+#include "core/base/testing/tensor_matchers.h"
+#include "core/model/gelu.h"
+#include "gtest/gtest.h"
+
+namespace amend {
+namespace {
+
+// A sum of `in` products against LibTorch's, relative to the largest of the result.
+constexpr double kFloat32Tolerance = 2e-6;
+// Half of bfloat16's last place, once here and up to three times in LibTorch's operations.
+constexpr double kBFloat16Tolerance = 1.5e-2;
+
+class FewRowsTest : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  FewRowsTest()
+      : seed_(std::random_device()()),
+        trace_(__FILE__, __LINE__, testing::Message() << "seed " << seed_),
+        random_(seed_),
+        threads_(at::get_num_threads()) {
+    at::manual_seed(seed_);
+  }
+  ~FewRowsTest() override { at::set_num_threads(threads_); }
+
+  int64_t Below(int64_t bound) { return static_cast<int64_t>(random_() % bound); }
+  at::Tensor Random(at::IntArrayRef shape) { return at::randn(shape).to(GetParam()); }
+  double Tolerance() const {
+    return GetParam() == at::kFloat ? kFloat32Tolerance : kBFloat16Tolerance;
+  }
+
+  const uint32_t seed_;
+  const testing::ScopedTrace trace_;
+  std::mt19937 random_;
+  const int threads_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, FewRowsTest, testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& info) { return std::string(at::toString(info.param)); });
+
+TEST_P(FewRowsTest, ProductsAreLibTorchsWithAnyEnd) {
+  for (int i = 0; i < 60; ++i) {
+    const int64_t rows = 1 + Below(kFewRows), out = 1 + Below(700);
+    const int64_t in = i % 2 == 0 ? 32 * (1 + Below(20)) : 1 + Below(700);
+    const at::Tensor x = Random({rows, in});
+    const at::Tensor weight = Random({out, in});
+    ProductEnd end;
+    if (Below(2) == 0) end.bias = Random({out});
+    if (Below(2) == 0) end.addend = Random({rows, out});
+    end.gelu = Below(2) == 0;
+    end.float32 = Below(2) == 0;
+    at::Tensor expected = at::linear(x.to(at::kFloat), weight.to(at::kFloat));
+    if (end.bias.defined()) expected = expected + end.bias;
+    if (end.gelu) expected = GeluNew(expected);
+    if (end.addend.defined()) expected = expected + end.addend;
+    const at::Tensor y = FewRowsProduct(x, weight, end);
+    EXPECT_EQ(y.scalar_type(), end.float32 ? at::kFloat : GetParam());
+    ASSERT_THAT(y, TensorRelativelyNear(expected, Tolerance()))
+        << rows << "x" << out << ", in " << in;
+  }
+}
+
+TEST_P(FewRowsTest, ARowIsTheSameAloneAndAmongOthersAndOnMoreThreads) {
+  for (int i = 0; i < 10; ++i) {
+    const int64_t rows = 2 + Below(kFewRows - 1), out = 500 + Below(700), in = 32 * (1 + Below(40));
+    const at::Tensor x = Random({rows, in});
+    const at::Tensor weight = Random({out, in});
+    const at::Tensor bias = Random({out});
+    const at::Tensor norm = Random({in});
+    at::set_num_threads(2);
+    const at::Tensor all = FewRowsProduct(x, weight, {bias, true});
+    const at::Tensor normed = FewRowsLayerNorm(x, norm, norm, 1e-5);
+    at::set_num_threads(1);
+    for (int64_t t = 0; t < rows; ++t) {
+      const at::Tensor row = x.narrow(0, t, 1);
+      ASSERT_TRUE(FewRowsProduct(row, weight, {bias, true}).equal(all.narrow(0, t, 1)));
+      ASSERT_TRUE(FewRowsLayerNorm(row, norm, norm, 1e-5).equal(normed.narrow(0, t, 1)));
+    }
+  }
+}
+
+TEST_P(FewRowsTest, RowsMayLieApart) {
+  const at::Tensor x = Random({4, 96}).narrow(1, 32, 32);
+  const at::Tensor addend = Random({4, 20}).narrow(1, 3, 10);
+  const at::Tensor weight = Random({10, 32});
+  EXPECT_TRUE(FewRowsProduct(x, weight, {{}, false, addend})
+                  .equal(FewRowsProduct(x.contiguous(), weight, {{}, false, addend.contiguous()})));
+  const at::Tensor norm = Random({32});
+  EXPECT_TRUE(FewRowsLayerNorm(x, norm, norm, 1e-5)
+                  .equal(FewRowsLayerNorm(x.contiguous(), norm, norm, 1e-5)));
+}
+
+TEST_P(FewRowsTest, LayerNormIsLibTorchs) {
+  for (int i = 0; i < 20; ++i) {
+    const int64_t rows = 1 + Below(kFewRows), d = 2 + Below(900);
+    const at::Tensor x = Random({rows, d}) + 3;
+    const at::Tensor weight = Random({d}), bias = Random({d});
+    const at::Tensor expected =
+        at::layer_norm(x.to(at::kFloat), {d}, weight.to(at::kFloat), bias.to(at::kFloat), 1e-5);
+    const double tolerance = GetParam() == at::kFloat ? 1e-5 : kBFloat16Tolerance;
+    EXPECT_THAT(FewRowsLayerNorm(x, weight, bias, 1e-5), TensorRelativelyNear(expected, tolerance));
+  }
+}
+
+TEST_P(FewRowsTest, RowsThatGradientsAreTakenOfAndManyRowsAreNotForThese) {
+  const at::Tensor x = Random({kFewRows, 8});
+  EXPECT_TRUE(IsFewRows(x));
+  EXPECT_FALSE(IsFewRows(Random({kFewRows + 1, 8})));
+  EXPECT_FALSE(IsFewRows(Random({0, 8})));
+  EXPECT_FALSE(IsFewRows(x.to(at::kDouble)));
+  const at::AutoGradMode enable_grad(true);
+  EXPECT_FALSE(IsFewRows(x.clone().requires_grad_(true)));
+}
+
+}  // namespace
+}  // namespace amend

@@ -1,0 +1,60 @@
+#ifndef AMEND_CORE_MODEL_PRODUCT_KERNELS_H_
+#define AMEND_CORE_MODEL_PRODUCT_KERNELS_H_
+
+#include <cstdint>
+
+// Products of some rows with a weight that lies in memory as [out, in], one output's numbers side
+// by side: as LibTorch keeps it, so that it is there once. Bare loops on the calling thread; each
+// sum has an order of its own, the same whatever the number of rows and the range of outputs.
+// Letters: T rows. Compiled for every instruction set of x86; the machine's best is taken when
+// called.
+
+namespace amend {
+
+// A number of bfloat16 by its bits.
+struct BFloat16Bits {
+  uint16_t bits;
+};
+
+template <typename Number>
+struct WeightRows {
+  const Number* numbers = nullptr;  // [out, in]
+  int64_t out = 0;
+  int64_t in = 0;
+};
+
+// y[t * y_stride + o] = sum over i of x[t, i] W[o, i], for o in [begin, end). x is [T, in]. `begin`
+// is a multiple of kOutputGroup, and so is `end`, unless it is `out`.
+constexpr int64_t kOutputGroup = 32;
+void MultiplyRows(const WeightRows<float>& weight, const float* x, int64_t rows, int64_t begin,
+                  int64_t end, float* y, int64_t y_stride);
+// The same for a weight in bfloat16, its products and sums in float32. x as SpreadRows leaves it.
+void MultiplyRows(const WeightRows<BFloat16Bits>& weight, const float* x, int64_t rows,
+                  int64_t begin, int64_t end, float* y, int64_t y_stride);
+// [T, in] as float32, in the order in which the product above takes the numbers of a row.
+void SpreadRows(const BFloat16Bits* x, int64_t rows, int64_t in, float* spread);
+
+// What a sum goes through on its way out: y = round([gelu](sum + bias) + addend).
+template <typename Number>
+struct Finishing {
+  const Number* bias = nullptr;  // may be null
+  bool gelu = false;
+  const Number* addend = nullptr;  // may be null
+};
+
+// For `count` numbers side by side. `y` may be `sums`.
+void FinishRow(const Finishing<float>& finishing, const float* sums, int64_t count, float* y);
+void FinishRow(const Finishing<BFloat16Bits>& finishing, const float* sums, int64_t count,
+               BFloat16Bits* y);
+void FinishRow(const Finishing<BFloat16Bits>& finishing, const float* sums, int64_t count,
+               float* y);
+
+// Layer norm of one row of `count` numbers, in float32 whatever the numbers are.
+void NormalizeRow(const float* x, const float* weight, const float* bias, int64_t count,
+                  double epsilon, float* y);
+void NormalizeRow(const BFloat16Bits* x, const BFloat16Bits* weight, const BFloat16Bits* bias,
+                  int64_t count, double epsilon, BFloat16Bits* y);
+
+}  // namespace amend
+
+#endif  // AMEND_CORE_MODEL_PRODUCT_KERNELS_H_
