@@ -5,25 +5,13 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "core/generation/logit_scan.h"
 
 namespace amend {
 namespace {
 
 absl::Status OutOfRange(const char* field, double value, const char* range) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, ", not ", range));
-}
-
-// Log of the softmax at `id`, over the logits that are finite.
-double LogSoftmax(absl::Span<const float> logits, TokenId id) {
-  double best = -std::numeric_limits<double>::infinity();
-  for (float logit : logits) {
-    if (std::isfinite(logit)) best = std::max<double>(best, logit);
-  }
-  double sum = 0;
-  for (float logit : logits) {
-    if (std::isfinite(logit)) sum += std::exp(logit - best);
-  }
-  return logits[id] - best - std::log(sum);
 }
 
 // Even in [0, 1), of 53 bits.
@@ -59,15 +47,25 @@ bool Sampler::Before(const Candidate& a, const Candidate& b) {
 
 absl::StatusOr<SampledToken> Sampler::Sample(absl::Span<const float> logits,
                                              absl::Span<const TokenId> seen) {
-  if (absl::Status status = Penalize(logits, seen); !status.ok()) return status;
-  const absl::StatusOr<TokenId> id = params_.temperature == 0 ? Greedy() : Draw();
-  if (!id.ok()) return id.status();
-  return SampledToken{*id, static_cast<float>(LogSoftmax(logits, *id))};
+  const BestLogit best = FindBestLogit(logits);
+  if (best.id < 0) return NoFiniteLogit(logits.size());
+  absl::Span<const float> adjusted = logits;
+  if (params_.repetition_penalty != 1) {
+    if (absl::Status status = Penalize(logits, seen); !status.ok()) return status;
+    adjusted = adjusted_;
+  }
+  TokenId id = best.id;
+  if (params_.temperature != 0) {
+    id = Draw(adjusted);
+  } else if (params_.repetition_penalty != 1) {
+    id = FindBestLogit(adjusted).id;
+  }
+  return SampledToken{id, static_cast<float>(static_cast<double>(logits[id]) - best.logit -
+                                             LogSumExpBelow(logits, best.logit))};
 }
 
 absl::Status Sampler::Penalize(absl::Span<const float> logits, absl::Span<const TokenId> seen) {
   adjusted_.assign(logits.begin(), logits.end());
-  if (params_.repetition_penalty == 1) return absl::OkStatus();
   constexpr float kMax = std::numeric_limits<float>::max();
   for (TokenId id : seen) {
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) {
@@ -83,32 +81,31 @@ absl::Status Sampler::Penalize(absl::Span<const float> logits, absl::Span<const 
   return absl::OkStatus();
 }
 
-absl::StatusOr<TokenId> Sampler::Greedy() const {
-  TokenId best = -1;
-  for (size_t id = 0; id < adjusted_.size(); ++id) {
-    if (!std::isfinite(adjusted_[id])) continue;
-    if (best < 0 || adjusted_[id] > adjusted_[best]) best = static_cast<TokenId>(id);
+void Sampler::TakeCandidates(absl::Span<const float> logits) {
+  candidates_.clear();
+  const size_t top_k = static_cast<size_t>(params_.top_k);
+  const bool all = top_k == 0 || top_k >= logits.size();
+  // With top_k a heap of the best so far, the last of them on top. Few logits get past that one.
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (!std::isfinite(logits[id])) continue;
+    const Candidate candidate{static_cast<TokenId>(id), logits[id], 0};
+    if (all) {
+      candidates_.push_back(candidate);
+      continue;
+    }
+    if (candidates_.size() == top_k) {
+      if (!Before(candidate, candidates_.front())) continue;
+      std::pop_heap(candidates_.begin(), candidates_.end(), Before);
+      candidates_.pop_back();
+    }
+    candidates_.push_back(candidate);
+    std::push_heap(candidates_.begin(), candidates_.end(), Before);
   }
-  if (best < 0) return NoFiniteLogit(adjusted_.size());
-  return best;
+  if (!all) std::sort_heap(candidates_.begin(), candidates_.end(), Before);
 }
 
-absl::StatusOr<TokenId> Sampler::Draw() {
-  candidates_.clear();
-  for (size_t id = 0; id < adjusted_.size(); ++id) {
-    if (!std::isfinite(adjusted_[id])) continue;
-    candidates_.push_back({static_cast<TokenId>(id), adjusted_[id], 0});
-  }
-  if (candidates_.empty()) return NoFiniteLogit(adjusted_.size());
-
-  const size_t top_k = static_cast<size_t>(params_.top_k);
-  if (top_k > 0 && top_k < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + (top_k - 1), candidates_.end(),
-                     Before);
-    candidates_.resize(top_k);
-    // Of these k nth_element leaves the order to the library.
-    std::sort(candidates_.begin(), candidates_.end(), Before);
-  }
+TokenId Sampler::Draw(absl::Span<const float> logits) {
+  TakeCandidates(logits);
   const double best = std::min_element(candidates_.begin(), candidates_.end(), Before)->logit;
   double total = 0;
   for (Candidate& candidate : candidates_) {

@@ -62,8 +62,10 @@ class Sampler {
 
   // Fills adjusted_ with the logits after the penalty.
   absl::Status Penalize(absl::Span<const float> logits, absl::Span<const TokenId> seen);
-  absl::StatusOr<TokenId> Greedy() const;
-  absl::StatusOr<TokenId> Draw();
+  // Fills candidates_ with the finite ones of `logits`; with top_k the best of them, in order.
+  void TakeCandidates(absl::Span<const float> logits);
+  // Some logit is finite.
+  TokenId Draw(absl::Span<const float> logits);
   // Cuts candidates_ to top_p of their `total` weight, and returns the weight that stays.
   double TruncateToTopP(double total);
 
