@@ -14,10 +14,9 @@ namespace amend {
 //   one for every number of rows, which ragged batches hardly repeat; each takes up to a megabyte,
 //   so that a server grows by one while it edits. ONEDNN_PRIMITIVE_CACHE_CAPACITY and
 //   LRU_CACHE_CAPACITY in the environment win.
-// - LibTorch asks the system for huge pages for tensors of 2 MB and more, where the system gives
-// them
-//   to those who ask: reading a model's weights once takes a tenth less time. THP_MEM_ALLOC_ENABLE
-//   in the environment wins.
+// - LibTorch asks the system for huge pages for tensors of 2 MB and more: where the system gives
+//   them to those who ask, reading a model's weights once takes a tenth less time.
+//   THP_MEM_ALLOC_ENABLE in the environment wins.
 void SetUpProcessMemory();
 
 // Gives freed memory that the allocator keeps back to the system; takes milliseconds. What is
