@@ -343,11 +343,10 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   engine = std::make_unique<ModelEditEngine>(model, std::move(editor), BuildGate());
   Coordinator::Options coordinator_options;
   coordinator_options.withdrawal_thresholds = profile.gate_thresholds;
-  coordinator_options.on_thread_start = [threads = ComputeThreads()] {
-    SetComputeThreads(threads);
-  };
-  coordinator_options.on_solver_thread_start = [threads = ComputeThreads()] {
-    SetComputeThreads(threads);
+  const auto set_threads = [threads = ComputeThreads()] { SetComputeThreads(threads); };
+  coordinator_options.on_thread_start = set_threads;
+  coordinator_options.on_solver_thread_start = [set_threads] {
+    set_threads();
     GiveWay();
   };
   coordinator_options.retention = options.retention;
