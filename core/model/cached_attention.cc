@@ -17,6 +17,11 @@ namespace {
 // New tokens of a row up to which it is read where it lies (docs/performance.md).
 constexpr int64_t kShortRow = 8;
 
+// Whether the row is read where it lies.
+bool ReadsBlocks(const BlockRow& row, at::Device device) {
+  return device.is_cpu() && row.new_tokens <= kShortRow;
+}
+
 // [new_tokens, past + new_tokens], added to the scores.
 at::Tensor CausalMask(int64_t past, int64_t new_tokens, const at::TensorOptions& options) {
   const auto places = at::TensorOptions().dtype(at::kLong).device(options.device());
@@ -62,7 +67,7 @@ CachedAttention::CachedAttention(const std::vector<Row>& rows, at::Device device
     row.cache->Reserve(row.new_tokens);
     rows_.push_back({row.cache, start, row.new_tokens});
     start += row.new_tokens;
-    const bool is_short = device.is_cpu() && row.new_tokens <= kShortRow;
+    const bool is_short = ReadsBlocks(rows_.back(), device);
     if (is_short) short_rows_.push_back(rows_.back());
     // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask
     // covers the empty cache.
@@ -108,7 +113,7 @@ at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, co
   if (short_rows_.size() == rows_.size()) return output;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const BlockRow& row = rows_[i];
-    if (query.is_cpu() && row.new_tokens <= kShortRow) continue;
+    if (ReadsBlocks(row, query.device())) continue;
     output.narrow(0, row.start, row.new_tokens).copy_(AttendCopy(row, i, layer, query, key, value));
   }
   return output;
