@@ -96,8 +96,8 @@ def unit():
 
 def configuration():
     lines = tree.text("deploy/systemd/amendd.conf").splitlines()
-    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
-    return {f"--{name}": value.strip('"') for name, value in pairs}
+    pairs = [line.split(": ", 1) for line in lines if line and not line.startswith("#")]
+    return {name: value.strip('"') for name, value in pairs}
 
 
 ENTRYPOINT = image_list("ENTRYPOINT")
@@ -161,8 +161,8 @@ class PortsTest(unittest.TestCase):
         usage = tree.run(AMENDD, "--help").stdout
         self.assertIn(f"--listen TEXT=127.0.0.1:{self.grpc}", usage)
         self.assertIn(f"--http TEXT=127.0.0.1:{self.http}", usage)
-        self.assertEqual(configuration()["--listen"], f"127.0.0.1:{self.grpc}")
-        self.assertEqual(configuration()["--http"], f"127.0.0.1:{self.http}")
+        self.assertEqual(configuration()["listen"], f"127.0.0.1:{self.grpc}")
+        self.assertEqual(configuration()["http"], f"127.0.0.1:{self.http}")
 
     def test_compose_publishes_them_on_the_loopback_address_alone(self):
         services = compose()["services"]
@@ -347,13 +347,12 @@ class ShutdownTest(unittest.TestCase):
     def test_each_gives_the_server_longer_than_it_takes_to_drain(self):
         pod = manifests()["StatefulSet"]["spec"]["template"]["spec"]
         service = compose()["services"]["amend"]
-        for words, grace in [
-            (flag_values(container()["args"]), pod["terminationGracePeriodSeconds"]),
-            (flag_values(service["command"]), int(service["stop_grace_period"].rstrip("s"))),
-            (configuration(), int(unit()["TimeoutStopSec"][0])),
+        for drain, grace in [
+            (flag_values(container()["args"])["--drain-seconds"], pod["terminationGracePeriodSeconds"]),
+            (flag_values(service["command"])["--drain-seconds"], int(service["stop_grace_period"].rstrip("s"))),
+            (configuration()["drain_seconds"], int(unit()["TimeoutStopSec"][0])),
         ]:
-            name = "--drain-seconds"
-            self.assertGreaterEqual(grace, float(words[name]) + 30)
+            self.assertGreaterEqual(grace, float(drain) + 30)
 
 
 class ComposeTest(unittest.TestCase):

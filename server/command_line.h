@@ -11,7 +11,10 @@ namespace amend {
 // What the command line of amendd asks for.
 struct CommandLine {
   ServerOptions options;
-  // Set when there is nothing to start: 0 for --help and --version, 2 for wrong flags.
+  // Only says what the server would do.
+  bool check_config = false;
+  // Set when there is nothing to start: 0 for --help and --version, 2 for wrong flags and a wrong
+  // file.
   std::optional<int> exit_code;
   // What to say then: on stdout for 0, else on stderr.
   std::string message;

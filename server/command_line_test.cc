@@ -107,9 +107,9 @@ TEST(CommandLineTest, HelpAndVersionSucceed) {
   EXPECT_THAT(Parse({"--version"}).message, HasSubstr(kVersion));
 }
 
-TEST(CommandLineTest, AFileOfFlagsFillsInWhatFlagsDoNotSay) {
+TEST(CommandLineTest, AFileFillsInWhatFlagsDoNotSay) {
   const std::string path = ::testing::TempDir() + "/amendd.conf";
-  std::ofstream(path) << "model=m\ndata=\"d\"\nlisten=\"127.0.0.1:7\"\nthreads=2\n";
+  std::ofstream(path) << "model: \"m\" data: \"d\" listen: \"127.0.0.1:7\" threads: 2";
   const CommandLine line = Parse({"--config", path.c_str(), "--threads", "4"});
   ASSERT_FALSE(line.exit_code.has_value()) << line.message;
   EXPECT_EQ(line.options.model_directory, "m");
@@ -117,18 +117,44 @@ TEST(CommandLineTest, AFileOfFlagsFillsInWhatFlagsDoNotSay) {
   EXPECT_EQ(line.options.threads, 4);
 }
 
-TEST(CommandLineTest, AMissingFileOfFlagsIsNamed) {
+TEST(CommandLineTest, AFlagThatSaysTheDefaultWinsOverTheFileToo) {
+  const std::string path = ::testing::TempDir() + "/amendd.conf";
+  std::ofstream(path) << "model: \"m\" data: \"d\" device: \"cpu\" serve_intact_ancestor: true";
+  const CommandLine line =
+      Parse({"--config", path.c_str(), "--device", "auto", "--serve-intact-ancestor=false"});
+  ASSERT_FALSE(line.exit_code.has_value()) << line.message;
+  EXPECT_EQ(line.options.device, "auto");
+  EXPECT_FALSE(line.options.serve_intact_ancestor);
+}
+
+TEST(CommandLineTest, AProfileOfTheCommandLineTakesThePlaceOfOneInTheFile) {
+  const std::string path = ::testing::TempDir() + "/amendd.conf";
+  std::ofstream(path) << "model: \"m\" data: \"d\" profile { lambda: 2 }";
+  EXPECT_TRUE(Parse({"--config", path.c_str()}).options.profile.has_value());
+  const CommandLine line = Parse({"--config", path.c_str(), "--profile", "p"});
+  EXPECT_FALSE(line.options.profile.has_value());
+  EXPECT_EQ(line.options.profile_file, "p");
+}
+
+TEST(CommandLineTest, AMissingFileIsNamed) {
   const CommandLine line = Parse({"--model", "m", "--data", "d", "--config", "/nonexistent.conf"});
   EXPECT_EQ(line.exit_code, 2);
   EXPECT_THAT(line.message, HasSubstr("/nonexistent.conf"));
 }
 
-TEST(CommandLineTest, AnUnknownNameInTheFileOfFlagsIsRefused) {
+TEST(CommandLineTest, WhatIsWrongInTheFileIsNamedWithItsLine) {
   const std::string path = ::testing::TempDir() + "/wrong.conf";
-  std::ofstream(path) << "model=m\ndata=d\nlistn=\"127.0.0.1:7\"\n";
+  std::ofstream(path) << "model: \"m\"\ndata: \"d\"\nlistn: \"127.0.0.1:7\"\n";
   const CommandLine line = Parse({"--config", path.c_str()});
   EXPECT_EQ(line.exit_code, 2);
+  EXPECT_THAT(line.message, HasSubstr("wrong.conf: line 3"));
   EXPECT_THAT(line.message, HasSubstr("listn"));
+}
+
+TEST(CommandLineTest, ACheckIsAskedForInTwoSpellings) {
+  EXPECT_FALSE(Parse({"--model", "m", "--data", "d"}).check_config);
+  EXPECT_TRUE(Parse({"--model", "m", "--data", "d", "--check-config"}).check_config);
+  EXPECT_TRUE(Parse({"--model", "m", "--data", "d", "--check_config"}).check_config);
 }
 
 TEST(CommandLineTest, RetentionFlagsFillThePolicy) {

@@ -1,5 +1,5 @@
 // amendd: serves one language model and edits its facts meanwhile. Exit codes: 0 after SIGTERM or
-// SIGINT, 1 when it cannot start, 2 for wrong flags.
+// SIGINT or a check that found nothing, 1 when it cannot start, 2 for wrong flags or a wrong file.
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "core/base/process_memory.h"
 #include "server/command_line.h"
+#include "server/server_plan.h"
 #include "server/wiring.h"
 
 namespace {
@@ -50,6 +51,12 @@ int main(int argc, char** argv) {
   if (command_line.exit_code.has_value()) {
     (*command_line.exit_code == 0 ? std::cout : std::cerr) << command_line.message << std::endl;
     return *command_line.exit_code;
+  }
+  if (command_line.check_config) {
+    const auto text = amend::DescribeServer(command_line.options);
+    if (text.ok()) std::cout << *text << std::flush;
+    if (!text.ok()) std::cerr << "amendd: " << text.status().message() << std::endl;
+    return text.ok() ? 0 : kFailed;
   }
   command_line.options.progress = [](absl::string_view text) {
     std::cerr << "amendd: " << text << std::endl;

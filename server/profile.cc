@@ -1,8 +1,6 @@
 #include "server/profile.h"
 
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -10,8 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
-#include "google/protobuf/io/tokenizer.h"
-#include "google/protobuf/text_format.h"
+#include "server/text_proto.h"
 
 namespace amend {
 namespace {
@@ -123,19 +120,6 @@ class Checker {
  private:
   const std::string file_;
   absl::Status status_;
-};
-
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column,
-                const std::string& message) override {
-    if (text_.empty())
-      text_ = absl::StrCat("line ", line + 1, ", column ", column + 1, ": ", message);
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
 };
 
 void FillDefaults(v1::Profile* profile) {
@@ -310,23 +294,13 @@ EditProfile ToCore(v1::Profile proto) {
   return profile;
 }
 
-absl::StatusOr<v1::Profile> ParseText(absl::string_view name, const std::string& text) {
-  v1::Profile profile;
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  if (!parser.ParseFromString(text, &profile)) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": ", error.text()));
-  }
-  return profile;
-}
-
 }  // namespace
 
 absl::StatusOr<EditProfile> BuiltInProfile(const ModelConfig& config) {
   std::vector<std::string> known;
   for (const BuiltIn& built_in : kBuiltIn) {
-    AMEND_ASSIGN_OR_RETURN(const v1::Profile profile, ParseText(built_in.name, built_in.text));
+    v1::Profile profile;
+    AMEND_RETURN_IF_ERROR(ParseTextProto(built_in.name, built_in.text, &profile));
     if (Matches(profile.match(), config)) {
       return ParseProfile(absl::StrCat("built-in profile ", built_in.name), built_in.text, config);
     }
@@ -339,17 +313,19 @@ absl::StatusOr<EditProfile> BuiltInProfile(const ModelConfig& config) {
 }
 
 absl::StatusOr<EditProfile> LoadProfile(const std::string& path, const ModelConfig& config) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.is_open() || file.bad()) {
-    return absl::NotFoundError(absl::StrCat("cannot read the profile ", path));
-  }
+  AMEND_ASSIGN_OR_RETURN(const std::string text, ReadTextFile("the profile", path));
   return ParseProfile(path, text, config);
 }
 
 absl::StatusOr<EditProfile> ParseProfile(absl::string_view name, const std::string& text,
                                          const ModelConfig& config) {
-  AMEND_ASSIGN_OR_RETURN(v1::Profile profile, ParseText(name, text));
+  v1::Profile profile;
+  AMEND_RETURN_IF_ERROR(ParseTextProto(name, text, &profile));
+  return CheckProfile(name, std::move(profile), config);
+}
+
+absl::StatusOr<EditProfile> CheckProfile(absl::string_view name, v1::Profile profile,
+                                         const ModelConfig& config) {
   FillDefaults(&profile);
   Checker check(name);
   CheckMatch(profile.match(), config, &check);

@@ -49,6 +49,10 @@ absl::StatusOr<EditProfile> LoadProfile(const std::string& path, const ModelConf
 absl::StatusOr<EditProfile> ParseProfile(absl::string_view name, const std::string& text,
                                          const ModelConfig& config);
 
+// As ParseProfile, of a profile that was read already.
+absl::StatusOr<EditProfile> CheckProfile(absl::string_view name, v1::Profile profile,
+                                         const ModelConfig& config);
+
 // Canonical text of what shapes the edits, one "name: value" per line: the same settings give the
 // same text. Context templates and covariance are not part of it (a store keeps them by
 // themselves).

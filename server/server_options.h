@@ -2,15 +2,31 @@
 #define AMEND_SERVER_SERVER_OPTIONS_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "amend/v1/profile.pb.h"
 #include "server/retention.h"
 
 namespace amend {
 
-// What a server is started with. Plain data.
+// What is bounded so that one client cannot take all there is.
+struct ServingLimits {
+  int max_running_sequences = 64;
+  int max_waiting_sequences = 256;
+  int max_prefill_tokens_per_step = 512;
+  int max_unread_messages = 64;
+  absl::Duration max_reader_pause = absl::Seconds(60);
+  int default_max_new_tokens = 64;
+  int max_batch_edits = 1000;
+  int edit_credits = 16;
+  int max_pending_batches = 1024;
+};
+
+// What a server is started with. Plain data. What can be given by a flag or in the file of --config
+// has an entry in settings.cc.
 struct ServerOptions {
   // A Hugging Face model directory.
   std::string model_directory;
@@ -22,6 +38,9 @@ struct ServerOptions {
   int backups_kept = 7;
   // A text proto (amend.v1.Profile); empty: the built-in one that fits the model.
   std::string profile_file;
+  // Takes the file's place. `profile_name` stands for it in messages.
+  std::optional<v1::Profile> profile;
+  std::string profile_name;
   // "HOST:PORT" of gRPC and of HTTP; port 0 takes a free one.
   std::string grpc_address = "127.0.0.1:50051";
   std::string http_address = "127.0.0.1:9464";
@@ -42,6 +61,7 @@ struct ServerOptions {
   // When the live revision is damaged: serve its newest intact ancestor and take no edits, instead
   // of not starting.
   bool serve_intact_ancestor = false;
+  ServingLimits limits;
   // Told what takes long or is not as it should be. May be null.
   std::function<void(absl::string_view)> progress;
 };

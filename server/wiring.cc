@@ -30,7 +30,6 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/admin_service.h"
-#include "server/background_texts.h"
 #include "server/coordinator.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_foundation.h"
@@ -47,6 +46,7 @@
 #include "server/revision_service.h"
 #include "server/rpc_metrics.h"
 #include "server/scheduler.h"
+#include "server/server_plan.h"
 #include "server/serving_model.h"
 #include "server/solver_cache.h"
 #include "server/task_executor.h"
@@ -93,43 +93,6 @@ absl::Status CheckListenable(const std::string& address) {
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) return error(std::strerror(errno));
   return absl::OkStatus();
-}
-
-absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
-  LoadOptions load;
-  if (options.dtype == "bfloat16") {
-    load.dtype = Dtype::kBFloat16;
-  } else if (options.dtype != "float32") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype is \"", options.dtype, "\", not float32 or bfloat16"));
-  }
-  if (options.device == "auto") {
-    load.device = CudaIsAvailable() ? Device::kCuda : Device::kCpu;
-  } else if (options.device == "cuda") {
-    // LoadCausalLm refuses it where there is none.
-    load.device = Device::kCuda;
-  } else if (options.device != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("device is \"", options.device, "\", not auto, cpu or cuda"));
-  }
-  return load;
-}
-
-// INVALID_ARGUMENT for a profile that edits a model but cannot serve it.
-absl::Status CheckServable(const EditProfile& profile) {
-  if (profile.settings.scope == EditScope::kLeverage) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the profile ", profile.proto.name(),
-      " cannot serve: scope.mode REFERENCE compares each token with all tokens of its row, later "
-      "ones and padding among them, so that cached, chunked and batched forwards would not agree; "
-      "scope.mode LEVERAGE serves, and tests/benchmark/editing:edit_benchmark edits and evaluates "
-      "with REFERENCE"));
-}
-
-// The last name of the path, also where it ends with a slash.
-std::string NameOf(const std::string& directory) {
-  const fs::path path = fs::absolute(directory).lexically_normal();
-  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
 absl::Status MakeDataDirectory(const std::string& path) {
@@ -267,25 +230,16 @@ absl::Status Server::Parts::Listen() {
 }
 
 absl::Status Server::Parts::LoadModel() {
-  AMEND_ASSIGN_OR_RETURN(const LoadOptions load, LoadOptionsOf(options));
   if (options.threads > 0) SetComputeThreads(options.threads);
-  // Cheap checks first: what is wrong with a profile should not wait for gigabytes.
-  AMEND_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_directory));
-  auto chosen = options.profile_file.empty() ? BuiltInProfile(config)
-                                             : LoadProfile(options.profile_file, config);
-  if (!chosen.ok()) return chosen.status();
-  profile = *std::move(chosen);
-  AMEND_RETURN_IF_ERROR(CheckServable(profile));
-  AMEND_ASSIGN_OR_RETURN(background_texts, ReadBackgroundTexts(profile, options.model_directory));
-  AMEND_ASSIGN_OR_RETURN(tokenizer, Tokenizer::FromDirectory(options.model_directory));
-  AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, load));
-  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(options.model_directory, ": the tokenizer has ", tokenizer->vocabulary_size(),
-                     " tokens, the model's vocabulary ", config.vocabulary_size));
-  }
+  AMEND_ASSIGN_OR_RETURN(ServerPlan plan, PlanServer(options));
+  profile = std::move(plan.profile);
+  background_texts = std::move(plan.background_texts);
+  tokenizer = std::move(plan.tokenizer);
+  AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, plan.load));
   AMEND_ASSIGN_OR_RETURN(fingerprint, ModelFingerprint(options.model_directory));
-  limits = MakeGenerationLimits(config.context_length, config.vocabulary_size, *tokenizer);
+  limits =
+      MakeGenerationLimits(plan.config.context_length, plan.config.vocabulary_size, *tokenizer);
+  limits.default_max_new_tokens = options.limits.default_max_new_tokens;
   return absl::OkStatus();
 }
 
@@ -297,7 +251,7 @@ absl::Status Server::Parts::OpenStore() {
   AMEND_ASSIGN_OR_RETURN(store, RocksDbRevisionStore::Open(store_options));
   FoundationOptions foundation_options;
   foundation_options.model_directory = options.model_directory;
-  foundation_options.model_name = NameOf(options.model_directory);
+  foundation_options.model_name = NameOfModel(options.model_directory);
   foundation_options.model_fingerprint = fingerprint;
   foundation_options.data_directory = options.data_directory;
   foundation_options.progress = options.progress;
@@ -376,6 +330,11 @@ void Server::Parts::BuildGeneration() {
                                        : ModelDecodeBackend::DefaultCacheBytes(*model);
   backend = std::make_unique<ModelDecodeBackend>(model, decoder_options);
   Scheduler::Options scheduler_options;
+  const ServingLimits& bounds = options.limits;
+  scheduler_options.max_running_sequences = bounds.max_running_sequences;
+  scheduler_options.max_waiting_sequences = bounds.max_waiting_sequences;
+  scheduler_options.max_prefill_tokens_per_step = bounds.max_prefill_tokens_per_step;
+  scheduler_options.max_reader_pause = bounds.max_reader_pause;
   scheduler_options.context_length = model->config().context_length;
   scheduler_options.end_of_text_ids = model->config().end_of_text_ids;
   scheduler_options.token_bytes = [this](TokenId id) { return tokenizer->TokenBytes(id); };
@@ -413,9 +372,14 @@ void Server::Parts::BuildServices() {
   };
   executor = std::make_unique<TaskExecutor>(TaskExecutor::Options());
   maintenance = std::make_unique<TaskExecutor>(TaskExecutor::Options{1, kMaxMaintenanceQueued});
+  EditIntake::Options intake_options;
+  intake_options.max_pending_batches = options.limits.max_pending_batches;
+  intake_options.max_batch_edits = options.limits.max_batch_edits;
   intake = std::make_unique<EditIntake>(store.get(), check_edits, &hub, coordinator.get(), &metrics,
-                                        EditIntake::Options());
+                                        intake_options);
   EditService::Options edit_options;
+  edit_options.credits = options.limits.edit_credits;
+  edit_options.max_batch_edits = options.limits.max_batch_edits;
   edit_options.default_thresholds = profile.gate_thresholds;
   edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), store.get(),
                                                executor.get(), check_edits, edit_options);
@@ -427,6 +391,7 @@ void Server::Parts::BuildServices() {
   generation.tokenizer = tokenizer.get();
   generation.scheduler = scheduler.get();
   generation.limits = limits;
+  generation.max_stream_messages = options.limits.max_unread_messages;
   generation.observer = &metrics;
   generation_service = std::make_unique<GenerationService>(std::move(generation));
   AdminService::Options admin;
@@ -447,7 +412,7 @@ v1::ServerInfo Server::Parts::FixedInfo() const {
   info.set_version(kVersion);
   v1::ModelInfo* out = info.mutable_model();
   out->set_architecture(config.architecture);
-  out->set_name(NameOf(options.model_directory));
+  out->set_name(NameOfModel(options.model_directory));
   out->set_fingerprint(fingerprint);
   out->set_layers(config.layers);
   out->set_hidden_size(config.hidden_size);
@@ -459,10 +424,10 @@ v1::ServerInfo Server::Parts::FixedInfo() const {
   out->set_device(model->load_options().device == Device::kCuda ? "cuda" : "cpu");
   *info.mutable_profile() = profile.proto;
   v1::Limits* server_limits = info.mutable_limits();
-  server_limits->set_max_batch_edits(EditService::Options().max_batch_edits);
+  server_limits->set_max_batch_edits(options.limits.max_batch_edits);
   server_limits->set_max_running_sequences(scheduler->options().max_running_sequences);
   server_limits->set_max_waiting_sequences(scheduler->options().max_waiting_sequences);
-  server_limits->set_edit_credits(EditService::Options().credits);
+  server_limits->set_edit_credits(options.limits.edit_credits);
   server_limits->set_default_max_new_tokens(limits.default_max_new_tokens);
   server_limits->set_kv_cache_tokens(backend->cache_capacity());
   info.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start_time));

@@ -1,0 +1,105 @@
+#include "server/server_plan.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "google/protobuf/text_format.h"
+#include "server/background_texts.h"
+#include "server/config_file.h"
+
+namespace amend {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
+  LoadOptions load;
+  if (options.dtype == "bfloat16") {
+    load.dtype = Dtype::kBFloat16;
+  } else if (options.dtype != "float32") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype is \"", options.dtype, "\", not float32 or bfloat16"));
+  }
+  if (options.device == "auto") {
+    load.device = CudaIsAvailable() ? Device::kCuda : Device::kCpu;
+  } else if (options.device == "cuda") {
+    // LoadCausalLm refuses it where there is none.
+    load.device = Device::kCuda;
+  } else if (options.device != "cpu") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device is \"", options.device, "\", not auto, cpu or cuda"));
+  }
+  return load;
+}
+
+absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const ModelConfig& config) {
+  if (options.profile) return CheckProfile(options.profile_name, *options.profile, config);
+  if (!options.profile_file.empty()) return LoadProfile(options.profile_file, config);
+  return BuiltInProfile(config);
+}
+
+// INVALID_ARGUMENT for a profile that edits a model but cannot serve it.
+absl::Status CheckServable(const EditProfile& profile) {
+  if (profile.settings.scope == EditScope::kLeverage) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the profile ", profile.proto.name(),
+      " cannot serve: scope.mode REFERENCE compares each token with all tokens of its row, later "
+      "ones and padding among them, so that cached, chunked and batched forwards would not agree; "
+      "scope.mode LEVERAGE serves, and tests/benchmark/editing:edit_benchmark edits and evaluates "
+      "with REFERENCE"));
+}
+
+// "there", "not there yet"; FAILED_PRECONDITION where something else is.
+absl::StatusOr<std::string> StateOfDirectory(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return std::string("not there yet");
+  if (fs::is_directory(path, error)) return std::string("there");
+  return absl::FailedPreconditionError(absl::StrCat(path, " is not a directory"));
+}
+
+}  // namespace
+
+absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
+  ServerPlan plan;
+  AMEND_ASSIGN_OR_RETURN(plan.load, LoadOptionsOf(options));
+  AMEND_ASSIGN_OR_RETURN(plan.config, ReadModelConfig(options.model_directory));
+  AMEND_ASSIGN_OR_RETURN(plan.profile, ChooseProfile(options, plan.config));
+  AMEND_RETURN_IF_ERROR(CheckServable(plan.profile));
+  AMEND_ASSIGN_OR_RETURN(plan.background_texts,
+                         ReadBackgroundTexts(plan.profile, options.model_directory));
+  AMEND_ASSIGN_OR_RETURN(plan.tokenizer, Tokenizer::FromDirectory(options.model_directory));
+  if (plan.tokenizer->vocabulary_size() > plan.config.vocabulary_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.model_directory, ": the tokenizer has ", plan.tokenizer->vocabulary_size(),
+        " tokens, the model's vocabulary ", plan.config.vocabulary_size));
+  }
+  return plan;
+}
+
+absl::StatusOr<std::string> DescribeServer(const ServerOptions& options) {
+  AMEND_ASSIGN_OR_RETURN(const ServerPlan plan, PlanServer(options));
+  AMEND_ASSIGN_OR_RETURN(const std::string data, StateOfDirectory(options.data_directory));
+  std::string text = absl::StrCat(
+      "# amendd would serve the model ", NameOfModel(options.model_directory), " (",
+      plan.config.architecture, ", ", plan.config.layers, " layers, context ",
+      plan.config.context_length, ", ", plan.load.device == Device::kCuda ? "cuda" : "cpu", ", ",
+      options.dtype, ") with the profile \"", plan.profile.proto.name(), "\"\n", "# on ",
+      options.grpc_address, " (gRPC) and ", options.http_address, " (HTTP),\n",
+      "# with the data directory ", options.data_directory, " (", data, ").\n");
+  if (!options.backup_directory.empty()) {
+    AMEND_ASSIGN_OR_RETURN(const std::string backups, StateOfDirectory(options.backup_directory));
+    absl::StrAppend(&text, "# Backups go to ", options.backup_directory, " (", backups, ").\n");
+  }
+  std::string config;
+  google::protobuf::TextFormat::PrintToString(ConfigOf(options), &config);
+  return absl::StrCat(text, config);
+}
+
+std::string NameOfModel(const std::string& directory) {
+  const fs::path path = fs::absolute(directory).lexically_normal();
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+}  // namespace amend
