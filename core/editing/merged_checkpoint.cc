@@ -51,6 +51,7 @@ constexpr char kProjectionsFile[] = "merged_projections.safetensors";
 constexpr const char* kCompanions[] = {"config.json",
                                        "generation_config.json",
                                        "tokenizer.json",
+                                       "tokenizer.model",
                                        "tokenizer_config.json",
                                        "vocab.json",
                                        "merges.txt",

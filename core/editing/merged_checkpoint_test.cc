@@ -18,6 +18,7 @@
 #include "core/editing/testing/random_model.h"
 #include "core/model/checkpoint.h"
 #include "core/model/hook_point.h"
+#include "core/model/model_config.h"
 #include "core/model/testing/full_forward.h"
 #include "core/model/testing/model_directory.h"
 #include "gmock/gmock.h"
@@ -38,7 +39,10 @@ struct Case {
 constexpr Case kCases[] = {{"models/demo", at::kFloat},
                            {"models/demo", at::kHalf},
                            {"tests/testdata/random-gptj-tiny", at::kFloat},
-                           {"tests/testdata/random-gptj-tiny", at::kBFloat16}};
+                           {"tests/testdata/random-gptj-tiny", at::kBFloat16},
+                           {"tests/testdata/architectures/llama", at::kBFloat16},
+                           {"tests/testdata/architectures/qwen2", at::kFloat},
+                           {"tests/testdata/architectures/gpt-neox", at::kHalf}};
 
 std::map<std::string, at::Tensor> TensorsOf(const std::string& file) {
   std::map<std::string, at::Tensor> tensors;
@@ -133,9 +137,8 @@ class MergedCheckpointTest : public testing::TestWithParam<Case> {};
 
 INSTANTIATE_TEST_SUITE_P(Models, MergedCheckpointTest, testing::ValuesIn(kCases),
                          [](const auto& info) {
-                           return std::string(info.param.source).find("gptj") == std::string::npos
-                                      ? "Gpt2" + std::string(toString(info.param.dtype))
-                                      : "Gptj" + std::string(toString(info.param.dtype));
+                           const auto config = ReadModelConfig(info.param.source);
+                           return config->architecture + toString(info.param.dtype);
                          });
 
 TEST_P(MergedCheckpointTest, EditedTensorsAreTheDenseSumAndAllOthersAreAsTheyWere) {

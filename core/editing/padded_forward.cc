@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -35,8 +34,8 @@ class PaddedAttention : public AttentionContext {
 
   at::Tensor Attend(LayerIndex, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override {
-    return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), packing_.Pad(key),
-                                                           packing_.Pad(value), mask_));
+    return packing_.Unpad(DotProductAttention(packing_.Pad(query), packing_.Pad(key),
+                                              packing_.Pad(value), mask_, /*causal=*/false));
   }
 
  private:

@@ -480,7 +480,8 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> PrepareForTargets(
   const LoadOptions& options = model->load_options();
   const ModelConfig& config = model->config();
   const int64_t d = config.hidden_size;
-  const int64_t block = 4 * d * d + 2 * d * config.intermediate_size;
+  const int64_t embeddings = (config.tied_head ? 1 : 2) * d * config.vocabulary_size;
+  const int64_t block = (model->ParameterCount() - embeddings) / config.layers;
   const bool bfloat16 = settings.target_precision == TargetPrecision::kBFloat16;
   const auto fits = [&](int first) {
     const int64_t weights = (config.layers - first) * block + d * config.vocabulary_size;

@@ -105,11 +105,16 @@ class DecoderTest : public testing::TestWithParam<const char*> {
   std::vector<Tokens> prompts_;
 };
 
+std::string ModelName(const testing::TestParamInfo<const char*>& info) {
+  return std::vector<std::string>{"Gpt2", "Gptj", "Llama", "Qwen2", "GptNeox"}[info.index];
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, DecoderTest,
-                         testing::Values("models/demo", "tests/testdata/random-gptj-tiny"),
-                         [](const auto& info) {
-                           return info.index == 0 ? std::string("Gpt2") : std::string("Gptj");
-                         });
+                         testing::Values("models/demo", "tests/testdata/random-gptj-tiny",
+                                         "tests/testdata/architectures/llama",
+                                         "tests/testdata/architectures/qwen2",
+                                         "tests/testdata/architectures/gpt-neox"),
+                         ModelName);
 
 TEST_P(DecoderTest, RandomRevisionsChangeTheLogits) {
   const std::vector<HooksPtr> revisions = Revisions();

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace amend {
@@ -27,6 +28,15 @@ at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
 }
 
 }  // namespace
+
+at::Tensor DotProductAttention(const at::Tensor& query, const at::Tensor& key,
+                               const at::Tensor& value, const at::Tensor& mask, bool causal) {
+  std::optional<at::Tensor> added;
+  if (mask.defined()) added = mask;
+  return at::scaled_dot_product_attention(query, key, value, added, /*dropout_p=*/0.0, causal,
+                                          /*scale=*/std::nullopt,
+                                          /*enable_gqa=*/key.size(1) != query.size(1));
+}
 
 RowPacking::RowPacking(std::vector<int64_t> lengths, at::Device device)
     : lengths_(std::move(lengths)) {
@@ -99,12 +109,9 @@ at::Tensor PackedAttention::Attend(LayerIndex, const at::Tensor& query, const at
   if (short_rows_ != nullptr && query.scalar_type() == at::kFloat) {
     return AttendRagged(short_rows_, query, key, value, key.narrow(0, 0, 0), value.narrow(0, 0, 0));
   }
-  const at::Tensor k = packing_.Pad(key);
-  const at::Tensor v = packing_.Pad(value);
   // Padding stands behind every real token, so the causal mask alone keeps it out.
-  return packing_.Unpad(at::scaled_dot_product_attention(packing_.Pad(query), k, v,
-                                                         /*attn_mask=*/{},
-                                                         /*dropout_p=*/0.0, /*is_causal=*/true));
+  return packing_.Unpad(DotProductAttention(packing_.Pad(query), packing_.Pad(key),
+                                            packing_.Pad(value), /*mask=*/{}, /*causal=*/true));
 }
 
 PrefixedAttention::PrefixedAttention(const RecordedPrefix* prefix, std::vector<int64_t> new_lengths,
@@ -164,7 +171,7 @@ at::Tensor PrefixedAttention::AttendPadded(const at::Tensor& query, const at::Te
     k = at::cat({past_.Pad(prefix_key), k}, 2);
     v = at::cat({past_.Pad(prefix_value), v}, 2);
   }
-  return queries_.Unpad(at::scaled_dot_product_attention(queries_.Pad(query), k, v, mask_));
+  return queries_.Unpad(DotProductAttention(queries_.Pad(query), k, v, mask_, /*causal=*/false));
 }
 
 }  // namespace amend

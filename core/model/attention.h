@@ -11,15 +11,16 @@
 #include "core/model/ragged_attention.h"
 
 // Causal self-attention over ragged rows, packed without padding. Letters: N rows of n_i new
-// tokens, T = sum of n_i, h heads of e dimensions, p_i earlier tokens of row i.
+// tokens, T = sum of n_i, h heads of e dimensions, g heads of keys and values (each serves h / g
+// neighbouring heads of queries), p_i earlier tokens of row i.
 
 namespace amend {
 
-// What a block's attention reads of its tokens: [T, h, e] each.
+// What a block's attention reads of its tokens.
 struct AttentionInput {
-  at::Tensor query;
-  at::Tensor key;
-  at::Tensor value;
+  at::Tensor query;  // [T, h, e]
+  at::Tensor key;    // [T, g, e]
+  at::Tensor value;  // [T, g, e]
 };
 
 // What a block calls with the queries, keys and values of its new tokens. Not thread-safe; lives
@@ -27,10 +28,16 @@ struct AttentionInput {
 class AttentionContext {
  public:
   virtual ~AttentionContext() = default;
-  // query, key, value [T, h, e]. Returns [T, h * e]. Each layer is called once per forward.
+  // query [T, h, e]; key, value [T, g, e]. Returns [T, h * e]. Each layer is called once per
+  // forward.
   virtual at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                             const at::Tensor& value) = 0;
 };
+
+// LibTorch's attention of every head. query [N, h, q, e]; key, value [N, g, n, e]; `mask`, added to
+// the scores, may be undefined; `causal` needs that. Returns [N, h, q, e]. Differentiable.
+at::Tensor DotProductAttention(const at::Tensor& query, const at::Tensor& key,
+                               const at::Tensor& value, const at::Tensor& mask, bool causal);
 
 // Moves between packed [T, ...] and right-padded [N, max n_i, ...] layout. A row may have no token.
 // Thread-compatible.
@@ -64,7 +71,7 @@ class RowPacking {
 // p_i.
 struct RecordedPrefix {
   std::vector<int64_t> lengths;    // p_i
-  std::vector<at::Tensor> keys;    // per layer from `first_layer` on: [P, h, e]
+  std::vector<at::Tensor> keys;    // per layer from `first_layer` on: [P, g, e]
   std::vector<at::Tensor> values;  // the same
   LayerIndex first_layer;
 

@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
@@ -214,6 +215,66 @@ TEST(PrefixedAttentionTest, RandomRowsGoOnLikeTheWholeRows) {
     ExpectPrefixedIsWhole(prefix_lengths, new_lengths, random());
   }
 }
+
+// Heads of keys and values that two heads of queries each share.
+class SharedHeadsTest : public testing::TestWithParam<Lengths> {
+ protected:
+  static constexpr int64_t kShared = 2;
+
+  // Output and gradients of an attention over `x`, and over the same with keys and values repeated.
+  template <typename AttendTo>
+  static void ExpectRepeated(Inputs x, const AttendTo& attend) {
+    const at::AutoGradMode enable_grad(true);
+    Inputs shared, repeated;
+    for (Inputs* one : {&shared, &repeated}) {
+      *one = {x.query.clone(), x.key.clone(), x.value.clone()};
+      for (at::Tensor* tensor : {&one->query, &one->key, &one->value}) {
+        tensor->requires_grad_(true);
+      }
+    }
+    const at::Tensor output = attend(shared);
+    const at::Tensor expected =
+        attend(Inputs{repeated.query, repeated.key.repeat_interleave(kShared, 1),
+                      repeated.value.repeat_interleave(kShared, 1)});
+    EXPECT_THAT(output.detach(), TensorNear(expected.detach(), kTolerance));
+    const at::Tensor slope = at::randn(expected.sizes(), at::detail::createCPUGenerator(9));
+    output.backward(slope);
+    expected.backward(slope);
+    EXPECT_THAT(shared.query.grad(), TensorNear(repeated.query.grad(), kTolerance));
+    EXPECT_THAT(shared.key.grad(), TensorNear(repeated.key.grad(), kTolerance));
+    EXPECT_THAT(shared.value.grad(), TensorNear(repeated.value.grad(), kTolerance));
+  }
+
+  static Inputs Random(int64_t tokens, uint64_t seed) {
+    Inputs x = RandomInputs(tokens, seed);
+    x.query = at::cat({x.query, RandomInputs(tokens, seed + 1).query}, 1);
+    return x;
+  }
+};
+
+TEST_P(SharedHeadsTest, WholeRowsAreThoseOfRepeatedHeads) {
+  ExpectRepeated(Random(Total(GetParam()), 1), [](const Inputs& x) {
+    PackedAttention attention(GetParam(), at::kCPU);
+    return Attend(attention, x);
+  });
+}
+
+TEST_P(SharedHeadsTest, RowsBehindAPrefixAreThoseOfRepeatedHeads) {
+  const Lengths prefix_lengths(GetParam().size(), 3);
+  const Inputs before = RandomInputs(Total(prefix_lengths), 5);
+  ExpectRepeated(Random(Total(GetParam()), 2), [&](const Inputs& x) {
+    const int64_t repeats = x.key.size(1) / kHeads;
+    const RecordedPrefix prefix =
+        Recorded(prefix_lengths, {before.query, before.key.repeat_interleave(repeats, 1),
+                                  before.value.repeat_interleave(repeats, 1)});
+    PrefixedAttention attention(&prefix, GetParam(), at::kCPU, at::kFloat);
+    return Attend(attention, x, LayerIndex(3));
+  });
+}
+
+// Short rows, and rows for LibTorch's attention.
+INSTANTIATE_TEST_SUITE_P(Lengths, SharedHeadsTest,
+                         testing::Values(Lengths{5, 2}, Lengths{40}, Lengths{35, 50}));
 
 TEST(RecordedPrefixTest, SelectKeepsTheGivenRowsInTheGivenOrder) {
   const Inputs x = RandomInputs(9, 5);

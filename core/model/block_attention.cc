@@ -229,8 +229,8 @@ constexpr int64_t kWorkOfAThread = 1 << 17;
 constexpr int64_t kTokensOfAThread = 128;
 
 // Numbers from a block's beginning to a layer's keys; its values follow.
-int64_t LayerOffset(LayerIndex layer, int64_t h, int64_t e) {
-  return layer.value() * 2 * h * kKvBlockTokens * e;
+int64_t LayerOffset(LayerIndex layer, int64_t g, int64_t e) {
+  return layer.value() * 2 * g * kKvBlockTokens * e;
 }
 
 template <typename T>
@@ -238,6 +238,7 @@ void AttendRows(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Ten
                 const at::Tensor& output) {
   const int64_t h = query.size(1);
   const int64_t e = query.size(2);
+  const int64_t g = rows[0].cache->blocks()[0]->memory.size(2);
   const auto* q = static_cast<const T*>(query.const_data_ptr());
   auto* out = static_cast<T*>(output.mutable_data_ptr());
   int64_t work = 1;
@@ -253,8 +254,8 @@ void AttendRows(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Ten
       const int64_t head = item % h;
       HeadView<T> view;
       view.blocks = row.cache->blocks();
-      view.key_offset = LayerOffset(layer, h, e) + head * kKvBlockTokens * e;
-      view.value_offset = view.key_offset + h * kKvBlockTokens * e;
+      view.key_offset = LayerOffset(layer, g, e) + head / (h / g) * kKvBlockTokens * e;
+      view.value_offset = view.key_offset + g * kKvBlockTokens * e;
       view.e = e;
       view.past = row.cache->length();
       view.new_tokens = row.new_tokens;
@@ -271,14 +272,14 @@ void AttendRows(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Ten
 
 void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& key,
                  const at::Tensor& value) {
-  const int64_t h = key.size(1);
+  const int64_t g = key.size(1);
   const int64_t e = key.size(2);
   const auto size = static_cast<int64_t>(key.element_size());
   for (const bool is_value : {false, true}) {
     const at::Tensor& given = is_value ? value : key;
     const at::Tensor from = given.stride(2) == 1 ? given : given.contiguous();
     const auto* source = static_cast<const char*>(from.const_data_ptr());
-    const int64_t offset = LayerOffset(layer, h, e) + (is_value ? h * kKvBlockTokens * e : 0);
+    const int64_t offset = LayerOffset(layer, g, e) + (is_value ? g * kKvBlockTokens * e : 0);
     for (const BlockRow& row : rows) {
       ParallelFor(0, row.new_tokens, kTokensOfAThread, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
@@ -286,7 +287,7 @@ void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Te
           char* to = row.cache->blocks()[position / kKvBlockTokens]->bytes +
                      (offset + position % kKvBlockTokens * e) * size;
           const char* token = source + (row.start + i) * from.stride(0) * size;
-          for (int64_t head = 0; head < h; ++head) {
+          for (int64_t head = 0; head < g; ++head) {
             std::memcpy(to + head * kKvBlockTokens * e * size, token + head * from.stride(1) * size,
                         e * size);
           }

@@ -11,7 +11,7 @@
 // Causal attention of a few new tokens a row over keys and values where they lie, in the blocks of
 // their caches: for decoding, where copying them together would cost as much as attending. float32
 // or bfloat16 (sums and softmax in float32), on the CPU. Letters: T packed tokens, h heads of e
-// dimensions.
+// dimensions, g heads of keys and values (each serves h / g neighbouring heads of queries).
 
 namespace amend {
 
@@ -23,7 +23,7 @@ struct BlockRow {
   int64_t new_tokens = 0;
 };
 
-// Writes key, value [T, h, e] of the rows' new tokens into their blocks, which are reserved.
+// Writes key, value [T, g, e] of the rows' new tokens into their blocks, which are reserved.
 void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Tensor& key,
                  const at::Tensor& value);
 

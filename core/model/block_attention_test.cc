@@ -21,7 +21,7 @@ namespace amend {
 namespace {
 
 struct Shape {
-  int heads, head_dim, layers;
+  int heads, kv_heads, head_dim, layers;
   at::ScalarType dtype;
   double tolerance;
 };
@@ -35,14 +35,17 @@ class BlockAttentionTest : public testing::TestWithParam<Shape> {
         generator_(at::detail::createCPUGenerator(seed_)) {
     config_.layers = GetParam().layers;
     config_.heads = GetParam().heads;
-    config_.hidden_size = GetParam().heads * GetParam().head_dim;
+    config_.kv_heads = GetParam().kv_heads;
+    config_.head_dim = GetParam().head_dim;
     pool_ =
         std::make_unique<KvPool>(config_, at::kCPU, GetParam().dtype, KvPool::Options{1000, false});
   }
 
-  at::Tensor Random(int64_t tokens) {
-    return at::randn({tokens, config_.heads, config_.head_dim()}, generator_).to(GetParam().dtype);
+  at::Tensor Random(int64_t tokens, int64_t heads) {
+    return at::randn({tokens, heads, config_.head_dim}, generator_).to(GetParam().dtype);
   }
+  at::Tensor RandomKeys(int64_t tokens) { return Random(tokens, config_.kv_heads); }
+  int64_t width() const { return int64_t{config_.heads} * config_.head_dim; }
 
   const uint32_t seed_;
   const testing::ScopedTrace trace_;
@@ -54,12 +57,15 @@ class BlockAttentionTest : public testing::TestWithParam<Shape> {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, BlockAttentionTest,
-    testing::Values(Shape{2, 4, 1, at::kFloat, 1e-5}, Shape{3, 64, 2, at::kFloat, 1e-5},
-                    Shape{1, 80, 1, at::kFloat, 1e-5}, Shape{2, 33, 3, at::kFloat, 1e-5},
-                    Shape{2, 256, 1, at::kFloat, 1e-5}, Shape{4, 64, 2, at::kBFloat16, 1e-2},
-                    Shape{2, 33, 1, at::kBFloat16, 1e-2}),
+    testing::Values(Shape{2, 2, 4, 1, at::kFloat, 1e-5}, Shape{3, 3, 64, 2, at::kFloat, 1e-5},
+                    Shape{1, 1, 80, 1, at::kFloat, 1e-5}, Shape{2, 2, 33, 3, at::kFloat, 1e-5},
+                    Shape{2, 2, 256, 1, at::kFloat, 1e-5}, Shape{6, 2, 16, 3, at::kFloat, 1e-5},
+                    Shape{4, 1, 64, 2, at::kFloat, 1e-5}, Shape{4, 4, 64, 2, at::kBFloat16, 1e-2},
+                    Shape{6, 3, 40, 2, at::kBFloat16, 1e-2},
+                    Shape{2, 2, 33, 1, at::kBFloat16, 1e-2}),
     [](const auto& info) {
-      return "H" + std::to_string(info.param.heads) + "E" + std::to_string(info.param.head_dim) +
+      return "H" + std::to_string(info.param.heads) + "G" + std::to_string(info.param.kv_heads) +
+             "E" + std::to_string(info.param.head_dim) +
              (info.param.dtype == at::kFloat ? "Float32" : "BFloat16");
     });
 
@@ -76,8 +82,8 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
       const auto fresh = static_cast<int64_t>(1 + random_() % 5);
       caches.push_back(KvCache::Create(pool_.get(), {past + fresh, nullptr, {}}));
       KvCache& cache = *caches.back();
-      const at::Tensor key = Random(past + fresh), value = Random(past + fresh);
-      const at::Tensor query = Random(fresh);
+      const at::Tensor key = RandomKeys(past + fresh), value = RandomKeys(past + fresh);
+      const at::Tensor query = Random(fresh, config_.heads);
       cache.Reserve(past);
       WriteBlocks({{&cache, 0, past}}, layer, key.narrow(0, 0, past), value.narrow(0, 0, past));
       cache.Advance(std::vector<TokenId>(past));
@@ -87,8 +93,11 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
       queries.push_back(query);
       keys.push_back(key.narrow(0, past, fresh));
       values.push_back(value.narrow(0, past, fresh));
-      const auto whole = [](const at::Tensor& x) {
-        return x.to(at::kFloat).transpose(0, 1).unsqueeze(0);
+      const auto whole = [&](const at::Tensor& x) {
+        return x.to(at::kFloat)
+            .transpose(0, 1)
+            .repeat_interleave(config_.heads / x.size(1), 0)
+            .unsqueeze(0);
       };
       at::Tensor mask = at::full({fresh, past + fresh}, 0.0f);
       for (int64_t j = 0; j + 1 < fresh; ++j) {
@@ -103,13 +112,12 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
               .reshape({fresh, -1}));
     }
     // As a fused projection gives them: not contiguous.
-    const at::Tensor fused = at::cat(
-        {at::cat(queries).unsqueeze(1), at::cat(keys).unsqueeze(1), at::cat(values).unsqueeze(1)},
-        1);
-    WriteBlocks(rows, layer, fused.select(1, 1), fused.select(1, 2));
-    const at::Tensor output = at::full({start, config_.hidden_size},
-                                       std::numeric_limits<float>::quiet_NaN(), fused.options());
-    AttendBlocks(rows, layer, fused.select(1, 0), output);
+    const at::Tensor fused = at::cat({at::cat(queries), at::cat(keys), at::cat(values)}, 1);
+    const int64_t h = config_.heads, g = config_.kv_heads;
+    WriteBlocks(rows, layer, fused.narrow(1, h, g), fused.narrow(1, h + g, g));
+    const at::Tensor output =
+        at::full({start, width()}, std::numeric_limits<float>::quiet_NaN(), fused.options());
+    AttendBlocks(rows, layer, fused.narrow(1, 0, h), output);
     EXPECT_THAT(output.to(at::kFloat),
                 TensorRelativelyNear(at::cat(expected), GetParam().tolerance));
   }
@@ -119,9 +127,9 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
 TEST_P(BlockAttentionTest, LargeScoresPickOneValue) {
   const auto cache = KvCache::Create(pool_.get(), {40, nullptr, {}});
   const at::Tensor key =
-      at::full({40, config_.heads, config_.head_dim()}, -100.0f).to(GetParam().dtype);
+      at::full({40, config_.kv_heads, config_.head_dim}, -100.0f).to(GetParam().dtype);
   key[17].fill_(100.0f);
-  const at::Tensor value = Random(40);
+  const at::Tensor value = RandomKeys(40);
   cache->Reserve(40);
   const std::vector<BlockRow> written = {{cache.get(), 0, 39}};
   const LayerIndex layer(0);
@@ -130,10 +138,11 @@ TEST_P(BlockAttentionTest, LargeScoresPickOneValue) {
   const std::vector<BlockRow> rows = {{cache.get(), 0, 1}};
   WriteBlocks(rows, layer, key.narrow(0, 39, 1), value.narrow(0, 39, 1));
   const at::Tensor query =
-      at::full({1, config_.heads, config_.head_dim()}, 100.0f).to(GetParam().dtype);
-  const at::Tensor output = at::empty({1, config_.hidden_size}, query.options());
+      at::full({1, config_.heads, config_.head_dim}, 100.0f).to(GetParam().dtype);
+  const at::Tensor output = at::empty({1, width()}, query.options());
   AttendBlocks(rows, layer, query, output);
-  EXPECT_THAT(output, TensorNear(value[17].reshape({1, -1}), 0));
+  const int64_t group = config_.heads / config_.kv_heads;
+  EXPECT_THAT(output, TensorNear(value[17].repeat_interleave(group, 0).reshape({1, -1}), 0));
 }
 
 }  // namespace

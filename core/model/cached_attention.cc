@@ -4,12 +4,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 
 namespace amend {
 namespace {
@@ -37,7 +35,7 @@ void CopyIntoBlocks(const BlockRow& row, LayerIndex layer, const at::Tensor& key
     const int64_t position = row.cache->length() + i;
     const int64_t place = position % kKvBlockTokens;
     const int64_t count = std::min(kKvBlockTokens - place, row.new_tokens - i);
-    // [2, h, B, e]
+    // [2, g, B, e]
     const at::Tensor block =
         row.cache->blocks()[position / kKvBlockTokens]->memory.select(0, layer.value());
     block[0].narrow(1, place, count).copy_(key.narrow(0, row.start + i, count).transpose(0, 1));
@@ -46,7 +44,7 @@ void CopyIntoBlocks(const BlockRow& row, LayerIndex layer, const at::Tensor& key
   }
 }
 
-// The keys (side 0) or values (side 1) of a row, [h, length + new_tokens, e].
+// The keys (side 0) or values (side 1) of a row, [g, length + new_tokens, e].
 at::Tensor Gather(const BlockRow& row, LayerIndex layer, int64_t side) {
   const int64_t width = row.cache->length() + row.new_tokens;
   std::vector<at::Tensor> parts;
@@ -87,11 +85,11 @@ at::Tensor CachedAttention::AttendCopy(const BlockRow& row, size_t number, Layer
   const bool is_first = row.cache->length() == 0;
   const at::Tensor k = is_first ? fresh(key) : Gather(row, layer, 0);
   const at::Tensor v = is_first ? fresh(value) : Gather(row, layer, 1);
-  std::optional<at::Tensor> mask;
-  if (masks_[number].defined()) mask = masks_[number].to(query.scalar_type());
-  const bool causal = !mask.has_value() && row.new_tokens > 1;
-  return at::scaled_dot_product_attention(fresh(query).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0),
-                                          mask, /*dropout_p=*/0.0, causal)
+  at::Tensor mask = masks_[number];
+  if (mask.defined()) mask = mask.to(query.scalar_type());
+  const bool causal = !mask.defined() && row.new_tokens > 1;
+  return DotProductAttention(fresh(query).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), mask,
+                             causal)
       .squeeze(0)
       .transpose(0, 1)
       .reshape({row.new_tokens, -1});

@@ -27,7 +27,8 @@ constexpr double kTolerance = 1e-5;
 using Lengths = std::vector<int64_t>;
 
 struct Inputs {
-  at::Tensor query, key, value;  // [T, h, e]
+  at::Tensor query;       // [T, h, e]
+  at::Tensor key, value;  // [T, g, e]
 
   Inputs Range(int64_t begin, int64_t count) const {
     return {query.narrow(0, begin, count), key.narrow(0, begin, count),
@@ -35,18 +36,22 @@ struct Inputs {
   }
 };
 
-ModelConfig NewConfig(int layers, int heads, int head_dim) {
+// Each head of keys and values serves `group` heads of queries.
+ModelConfig NewConfig(int layers, int kv_heads, int head_dim, int group = 1) {
   ModelConfig config;
   config.layers = layers;
-  config.heads = heads;
-  config.hidden_size = heads * head_dim;
+  config.heads = kv_heads * group;
+  config.kv_heads = kv_heads;
+  config.head_dim = head_dim;
   return config;
 }
 
 Inputs RandomInputs(const ModelConfig& config, int64_t tokens, uint64_t seed) {
   auto generator = at::detail::createCPUGenerator(seed);
-  const auto draw = [&] { return at::randn({tokens, config.heads, config.head_dim()}, generator); };
-  return {draw(), draw(), draw()};
+  const auto draw = [&](int64_t heads) {
+    return at::randn({tokens, heads, config.head_dim}, generator);
+  };
+  return {draw(config.heads), draw(config.kv_heads), draw(config.kv_heads)};
 }
 
 Inputs Concatenated(const std::vector<Inputs>& parts) {
@@ -67,7 +72,9 @@ class ContiguousCache {
     keys_ = keys_.defined() ? at::cat({keys_, x.key}) : x.key;
     values_ = values_.defined() ? at::cat({values_, x.value}) : x.value;
     const int64_t n = x.query.size(0);
-    const auto whole = [](const at::Tensor& t) { return t.transpose(0, 1).unsqueeze(0); };
+    const auto whole = [&x](const at::Tensor& t) {
+      return t.transpose(0, 1).repeat_interleave(x.query.size(1) / t.size(1), 0).unsqueeze(0);
+    };
     const at::Tensor mask =
         at::ones({n, keys_.size(0)}, at::TensorOptions().dtype(at::kBool)).tril(keys_.size(0) - n);
     return at::scaled_dot_product_attention(whole(x.query), whole(keys_), whole(values_), mask)
@@ -151,7 +158,8 @@ TEST(CachedAttentionTest, RandomRowsInRandomChunksAreTheWhole) {
         row.push_back(random() % 2 == 0 ? 1 : 1 + random() % 40);
       }
     }
-    const ModelConfig config = NewConfig(1 + random() % 3, 1 + random() % 4, 1 + random() % 70);
+    const ModelConfig config = NewConfig(1 + random() % 3, 1 + random() % 4, 1 + random() % 70,
+                                         /*group=*/1 + random() % 3);
     ExpectSameAsContiguous(config, chunks, random());
   }
 }

@@ -13,9 +13,26 @@
 #include "core/model/attention.h"
 #include "core/model/checkpoint.h"
 #include "core/model/gpt2.h"
+#include "core/model/gpt_neox.h"
 #include "core/model/gptj.h"
+#include "core/model/llama.h"
 
 namespace amend {
+namespace {
+
+using Loader = absl::StatusOr<std::shared_ptr<const CausalLm>> (*)(const ModelConfig&,
+                                                                   const LoadOptions&,
+                                                                   const Checkpoint&);
+
+// Of an architecture that ReadModelConfig lets through.
+Loader LoaderOf(const std::string& architecture) {
+  if (architecture == "gpt2") return LoadGpt2;
+  if (architecture == "gptj") return LoadGptj;
+  if (architecture == "gpt_neox") return LoadGptNeox;
+  return LoadLlama;
+}
+
+}  // namespace
 
 at::Tensor CausalLm::Block(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& positions,
                            AttentionContext& attention, const DownProjectionHook* hook) const {
@@ -33,11 +50,7 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadCausalLm(const std::string& 
   AMEND_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
   std::shared_ptr<const CausalLm> model;
   AMEND_RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", directory), [&]() -> absl::Status {
-    if (config.architecture == "gptj") {
-      AMEND_ASSIGN_OR_RETURN(model, LoadGptj(config, options, *checkpoint));
-    } else {
-      AMEND_ASSIGN_OR_RETURN(model, LoadGpt2(config, options, *checkpoint));
-    }
+    AMEND_ASSIGN_OR_RETURN(model, LoaderOf(config.architecture)(config, options, *checkpoint));
     return absl::OkStatus();
   }));
   return model;

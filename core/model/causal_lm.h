@@ -50,7 +50,7 @@ class CausalLm {
   virtual AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                                  const at::Tensor& positions) const = 0;
   // The rest of a block, from what its attention put out. hidden [T, d]: the block's input; mixed
-  // [T, d]. `hook` may be null. Returns [T, d].
+  // [T, heads * head_dim]. `hook` may be null. Returns [T, d].
   virtual at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                             const DownProjectionHook* hook) const = 0;
   // One transformer block: Project, attention, Finish.

@@ -30,17 +30,24 @@ using ::testing::HasSubstr;
 
 constexpr char kGpt2[] = "models/demo";
 constexpr char kGptj[] = "tests/testdata/random-gptj-tiny";
+constexpr char kLlama[] = "tests/testdata/architectures/llama";
+// A head is wider than its share of the hidden size.
+constexpr char kMistral[] = "tests/testdata/architectures/mistral";
+constexpr char kQwen2[] = "tests/testdata/architectures/qwen2";
+constexpr char kGptNeox[] = "tests/testdata/architectures/gpt-neox";
+constexpr const char* kAll[] = {kGpt2, kGptj, kLlama, kMistral, kQwen2, kGptNeox};
 
 // As many as a step of decoding may have.
 constexpr int64_t kRows = 19;
 
-std::vector<TokenId> Tokens() { return {100, 200, 300, 5, 6, 7, 4000, 9}; }
+std::vector<TokenId> Tokens() { return {100, 200, 300, 5, 6, 7, 380, 9}; }
 
-TEST(CausalLmTest, LoadsBothArchitectures) {
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto gpt2, LoadCausalLm(kGpt2, {}));
-  EXPECT_EQ(gpt2->config().architecture, "gpt2");
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto gptj, LoadCausalLm(kGptj, {}));
-  EXPECT_EQ(gptj->config().architecture, "gptj");
+TEST(CausalLmTest, LoadsEveryArchitecture) {
+  const std::vector<std::string> names = {"gpt2", "gptj", "llama", "mistral", "qwen2", "gpt_neox"};
+  for (size_t i = 0; i < names.size(); ++i) {
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(kAll[i], {}));
+    EXPECT_EQ(model->config().architecture, names[i]);
+  }
 }
 
 TEST(CausalLmTest, AMissingDirectoryIsNotFoundAndNamed) {
@@ -77,7 +84,7 @@ TEST(CausalLmTest, CudaWithoutACudaDeviceIsAFailedPrecondition) {
 TEST(CausalLmTest, BFloat16IsNearFloat32) {
   LoadOptions options;
   options.dtype = Dtype::kBFloat16;
-  for (const char* directory : {kGpt2, kGptj}) {
+  for (const char* directory : kAll) {
     AMEND_ASSERT_OK_AND_ASSIGN(const auto exact, LoadCausalLm(directory, {}));
     AMEND_ASSERT_OK_AND_ASSIGN(const auto rough, LoadCausalLm(directory, options));
     EXPECT_EQ(rough->DownProjection(LayerIndex(0)).scalar_type(), at::kBFloat16);
@@ -89,29 +96,45 @@ TEST(CausalLmTest, BFloat16IsNearFloat32) {
   }
 }
 
+struct FewRows {
+  at::Tensor hidden;  // [kRows, d]
+  at::Tensor mixed;   // [kRows, heads * head_dim]
+  at::Tensor positions = at::arange(kRows, at::kLong);
+
+  explicit FewRows(const ModelConfig& config)
+      : hidden(at::randn({kRows, config.hidden_size})),
+        mixed(at::randn({kRows, config.heads * config.head_dim})) {}
+
+  FewRows Row(int64_t row) const {
+    FewRows one = *this;
+    for (at::Tensor* tensor : {&one.hidden, &one.mixed, &one.positions}) {
+      *tensor = tensor->narrow(0, row, 1);
+    }
+    return one;
+  }
+};
+
 // Every part of the forward pass but attention, over a few random rows.
-std::vector<at::Tensor> PartsOf(const CausalLm& model, const at::Tensor& hidden,
-                                const at::Tensor& positions) {
+std::vector<at::Tensor> PartsOf(const CausalLm& model, const FewRows& rows) {
   const LayerIndex layer(1);
-  const AttentionInput input = model.Project(layer, hidden, positions);
+  const AttentionInput input = model.Project(layer, rows.hidden, rows.positions);
   return {input.query.flatten(1), input.key.flatten(1), input.value.flatten(1),
-          model.Finish(layer, hidden, hidden, nullptr), model.Head(hidden)};
+          model.Finish(layer, rows.hidden, rows.mixed, nullptr), model.Head(rows.hidden)};
 }
 
 TEST(CausalLmTest, ATokenIsTheSameBitForBitAloneAndAmongOthers) {
   at::manual_seed(3);
-  for (const char* directory : {kGpt2, kGptj}) {
+  for (const char* directory : kAll) {
     for (const Dtype dtype : {Dtype::kFloat32, Dtype::kBFloat16}) {
       LoadOptions options;
       options.dtype = dtype;
       AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, options));
-      const at::Tensor hidden =
-          at::randn({kRows, model->config().hidden_size}).to(TorchDtype(dtype));
-      const at::Tensor positions = at::arange(kRows, at::kLong);
-      const std::vector<at::Tensor> all = PartsOf(*model, hidden, positions);
+      FewRows rows(model->config());
+      rows.hidden = rows.hidden.to(TorchDtype(dtype));
+      rows.mixed = rows.mixed.to(TorchDtype(dtype));
+      const std::vector<at::Tensor> all = PartsOf(*model, rows);
       for (int64_t row = 0; row < kRows; ++row) {
-        const std::vector<at::Tensor> alone =
-            PartsOf(*model, hidden.narrow(0, row, 1), positions.narrow(0, row, 1));
+        const std::vector<at::Tensor> alone = PartsOf(*model, rows.Row(row));
         for (size_t part = 0; part < all.size(); ++part) {
           ASSERT_TRUE(alone[part].equal(all[part].narrow(0, row, 1)))
               << directory << ", row " << row << ", part " << part;
@@ -123,15 +146,15 @@ TEST(CausalLmTest, ATokenIsTheSameBitForBitAloneAndAmongOthers) {
 
 TEST(CausalLmTest, FewRowsAreWhatLibTorchMakesOfThem) {
   at::manual_seed(4);
-  for (const char* directory : {kGpt2, kGptj}) {
+  for (const char* directory : kAll) {
     AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, {}));
-    const at::Tensor hidden = at::randn({kRows, model->config().hidden_size});
-    const at::Tensor positions = at::arange(kRows, at::kLong);
-    const std::vector<at::Tensor> few = PartsOf(*model, hidden, positions);
+    FewRows rows(model->config());
+    const std::vector<at::Tensor> few = PartsOf(*model, rows);
     // What gradients are taken of goes through LibTorch.
     const at::AutoGradMode enable_grad(true);
-    const std::vector<at::Tensor> libtorch =
-        PartsOf(*model, hidden.clone().requires_grad_(true), positions);
+    rows.hidden.requires_grad_(true);
+    rows.mixed.requires_grad_(true);
+    const std::vector<at::Tensor> libtorch = PartsOf(*model, rows);
     for (size_t part = 0; part < few.size(); ++part) {
       EXPECT_THAT(few[part], TensorRelativelyNear(libtorch[part].detach(), 1e-5))
           << directory << ", part " << part;
@@ -140,13 +163,15 @@ TEST(CausalLmTest, FewRowsAreWhatLibTorchMakesOfThem) {
 }
 
 TEST(CausalLmTest, ShardsGiveTheSameLogitsAndAnotherFingerprint) {
-  const std::string directory = CopyModel(kGpt2, "sharded");
-  SplitIntoShards(directory, 2);
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto whole, LoadCausalLm(kGpt2, {}));
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto sharded, LoadCausalLm(directory, {}));
-  EXPECT_THAT(FullForward(*sharded, Tokens(), nullptr),
-              TensorNear(FullForward(*whole, Tokens(), nullptr), 0));
-  EXPECT_NE(*ModelFingerprint(directory), *ModelFingerprint(kGpt2));
+  for (const char* model : {kGpt2, kLlama, kGptNeox}) {
+    const std::string directory = CopyModel(model, "sharded");
+    SplitIntoShards(directory, 2);
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto whole, LoadCausalLm(model, {}));
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto sharded, LoadCausalLm(directory, {}));
+    EXPECT_THAT(FullForward(*sharded, Tokens(), nullptr),
+                TensorNear(FullForward(*whole, Tokens(), nullptr), 0));
+    EXPECT_NE(*ModelFingerprint(directory), *ModelFingerprint(model));
+  }
 }
 
 TEST(CausalLmTest, TheFingerprintIsThatOfTheFilesWhereverTheyAre) {

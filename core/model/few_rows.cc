@@ -41,7 +41,7 @@ void FinishRows(const ProductEnd& end_of_product, const float* sums, int64_t row
   const Number* const addend = Numbers<Number>(end_of_product.addend);
   for (int64_t t = 0; t < rows; ++t) {
     const int64_t at = t * out + begin;
-    FinishRow({bias == nullptr ? nullptr : bias + begin, end_of_product.gelu,
+    FinishRow({bias == nullptr ? nullptr : bias + begin, end_of_product.activation,
                addend == nullptr ? nullptr : addend + at},
               sums + at, end - begin, y + at);
   }
@@ -53,7 +53,8 @@ at::Tensor Float32Product(const at::Tensor& x, const at::Tensor& weight, const P
   const at::Tensor y = at::empty({rows, numbers.out}, x.options());
   const float* const in = Numbers<float>(x);
   float* const out = y.mutable_data_ptr<float>();
-  const bool plain = !end.bias.defined() && !end.gelu && !end.addend.defined();
+  const bool plain =
+      !end.bias.defined() && end.activation == Activation::kNone && !end.addend.defined();
   ForOutputs(numbers, [&](int64_t first, int64_t last) {
     MultiplyRows(numbers, in, rows, first, last, out, numbers.out);
     if (!plain) FinishRows<float>(end, out, rows, numbers.out, first, last, out);
@@ -127,6 +128,27 @@ void NormalizeRows(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   }
 }
 
+template <typename Number>
+void RmsNormalizeRows(const at::Tensor& x, const at::Tensor& weight, double epsilon,
+                      const at::Tensor& y) {
+  const int64_t d = x.size(1);
+  const Number* const in = Numbers<Number>(x);
+  auto* const out = static_cast<Number*>(y.mutable_data_ptr());
+  for (int64_t t = 0; t < x.size(0); ++t) {
+    RmsNormalizeRow(in + t * d, Numbers<Number>(weight), d, epsilon, out + t * d);
+  }
+}
+
+template <typename Number>
+void SiluGateRows(const at::Tensor& x, const at::Tensor& y) {
+  const int64_t m = y.size(1);
+  const Number* const in = Numbers<Number>(x);
+  auto* const out = static_cast<Number*>(y.mutable_data_ptr());
+  for (int64_t t = 0; t < y.size(0); ++t) {
+    SiluGateRow(in + t * 2 * m, in + t * 2 * m + m, m, out + t * m);
+  }
+}
+
 }  // namespace
 
 bool IsFewRows(const at::Tensor& x) {
@@ -150,6 +172,28 @@ at::Tensor FewRowsLayerNorm(const at::Tensor& x, const at::Tensor& weight, const
     NormalizeRows<float>(in, weight, bias, epsilon, y);
   } else {
     NormalizeRows<BFloat16Bits>(in, weight, bias, epsilon, y);
+  }
+  return y;
+}
+
+at::Tensor FewRowsRmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const at::Tensor in = x.contiguous();
+  const at::Tensor y = at::empty_like(in);
+  if (x.scalar_type() == at::kFloat) {
+    RmsNormalizeRows<float>(in, weight, epsilon, y);
+  } else {
+    RmsNormalizeRows<BFloat16Bits>(in, weight, epsilon, y);
+  }
+  return y;
+}
+
+at::Tensor FewRowsSiluGate(const at::Tensor& x) {
+  const at::Tensor in = x.contiguous();
+  const at::Tensor y = at::empty({x.size(0), x.size(1) / 2}, x.options());
+  if (x.scalar_type() == at::kFloat) {
+    SiluGateRows<float>(in, y);
+  } else {
+    SiluGateRows<BFloat16Bits>(in, y);
   }
   return y;
 }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "core/model/activation.h"
+
 // What decoding does for each token, over the few rows of a step: kernels of our own
 // (product_kernels.h, amx_product.h), for inference on the CPU. There a product takes as long as
 // reading its weight does, and LibTorch's are up to twice as slow; the small operations around it
@@ -22,10 +24,10 @@ constexpr int64_t kFewRows = 32;
 // not part of a computation that gradients are taken of.
 bool IsFewRows(const at::Tensor& x);
 
-// All that may follow a product: y = [gelu](x W' + bias) + addend.
+// All that may follow a product: y = activation(x W' + bias) + addend.
 struct ProductEnd {
   at::Tensor bias = {};  // [out]; may be undefined
-  bool gelu = false;
+  Activation activation = Activation::kNone;
   at::Tensor addend = {};  // [T, out]; may be undefined
   // Otherwise the dtype of x.
   bool float32 = false;
@@ -38,6 +40,13 @@ at::Tensor FewRowsProduct(const at::Tensor& x, const at::Tensor& weight, const P
 // x [T, d], IsFewRows; weight, bias [d], of its dtype. Computed in float32.
 at::Tensor FewRowsLayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                             double epsilon);
+
+// x [T, d], IsFewRows; weight [d], of its dtype. Computed in float32.
+at::Tensor FewRowsRmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+// x [T, 2 m], IsFewRows: gates, then what they gate. Returns silu(gate) * up, [T, m]; computed in
+// float32.
+at::Tensor FewRowsSiluGate(const at::Tensor& x);
 
 }  // namespace amend
 

@@ -3,9 +3,14 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/tensor.h>
 
 #include <random>
 
@@ -20,6 +25,8 @@ namespace {
 constexpr double kFloat32Tolerance = 2e-6;
 // Half of bfloat16's last place, once here and up to three times in LibTorch's operations.
 constexpr double kBFloat16Tolerance = 1.5e-2;
+
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluNew, Activation::kGelu};
 
 class FewRowsTest : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -56,11 +63,12 @@ TEST_P(FewRowsTest, ProductsAreLibTorchsWithAnyEnd) {
     ProductEnd end;
     if (Below(2) == 0) end.bias = Random({out});
     if (Below(2) == 0) end.addend = Random({rows, out});
-    end.gelu = Below(2) == 0;
+    end.activation = kActivations[Below(3)];
     end.float32 = Below(2) == 0;
     at::Tensor expected = at::linear(x.to(at::kFloat), weight.to(at::kFloat));
     if (end.bias.defined()) expected = expected + end.bias;
-    if (end.gelu) expected = GeluNew(expected);
+    if (end.activation == Activation::kGeluNew) expected = GeluNew(expected);
+    if (end.activation == Activation::kGelu) expected = at::gelu(expected);
     if (end.addend.defined()) expected = expected + end.addend;
     const at::Tensor y = FewRowsProduct(x, weight, end);
     EXPECT_EQ(y.scalar_type(), end.float32 ? at::kFloat : GetParam());
@@ -77,13 +85,18 @@ TEST_P(FewRowsTest, ARowIsTheSameAloneAndAmongOthersAndOnMoreThreads) {
     const at::Tensor bias = Random({out});
     const at::Tensor norm = Random({in});
     at::set_num_threads(2);
-    const at::Tensor all = FewRowsProduct(x, weight, {bias, true});
+    const at::Tensor all = FewRowsProduct(x, weight, {bias, Activation::kGelu});
     const at::Tensor normed = FewRowsLayerNorm(x, norm, norm, 1e-5);
+    const at::Tensor rms_normed = FewRowsRmsNorm(x, norm, 1e-5);
+    const at::Tensor gated = FewRowsSiluGate(x);
     at::set_num_threads(1);
     for (int64_t t = 0; t < rows; ++t) {
       const at::Tensor row = x.narrow(0, t, 1);
-      ASSERT_TRUE(FewRowsProduct(row, weight, {bias, true}).equal(all.narrow(0, t, 1)));
+      ASSERT_TRUE(
+          FewRowsProduct(row, weight, {bias, Activation::kGelu}).equal(all.narrow(0, t, 1)));
       ASSERT_TRUE(FewRowsLayerNorm(row, norm, norm, 1e-5).equal(normed.narrow(0, t, 1)));
+      ASSERT_TRUE(FewRowsRmsNorm(row, norm, 1e-5).equal(rms_normed.narrow(0, t, 1)));
+      ASSERT_TRUE(FewRowsSiluGate(row).equal(gated.narrow(0, t, 1)));
     }
   }
 }
@@ -92,8 +105,9 @@ TEST_P(FewRowsTest, RowsMayLieApart) {
   const at::Tensor x = Random({4, 96}).narrow(1, 32, 32);
   const at::Tensor addend = Random({4, 20}).narrow(1, 3, 10);
   const at::Tensor weight = Random({10, 32});
-  EXPECT_TRUE(FewRowsProduct(x, weight, {{}, false, addend})
-                  .equal(FewRowsProduct(x.contiguous(), weight, {{}, false, addend.contiguous()})));
+  EXPECT_TRUE(FewRowsProduct(x, weight, {{}, Activation::kNone, addend})
+                  .equal(FewRowsProduct(x.contiguous(), weight,
+                                        {{}, Activation::kNone, addend.contiguous()})));
   const at::Tensor norm = Random({32});
   EXPECT_TRUE(FewRowsLayerNorm(x, norm, norm, 1e-5)
                   .equal(FewRowsLayerNorm(x.contiguous(), norm, norm, 1e-5)));
@@ -109,6 +123,36 @@ TEST_P(FewRowsTest, LayerNormIsLibTorchs) {
     const double tolerance = GetParam() == at::kFloat ? 1e-5 : kBFloat16Tolerance;
     EXPECT_THAT(FewRowsLayerNorm(x, weight, bias, 1e-5), TensorRelativelyNear(expected, tolerance));
   }
+}
+
+TEST_P(FewRowsTest, RmsNormDividesByTheRootOfTheMeanSquare) {
+  for (int i = 0; i < 20; ++i) {
+    const int64_t rows = 1 + Below(kFewRows), d = 2 + Below(900);
+    const at::Tensor x = Random({rows, d}) + 3;
+    const at::Tensor weight = Random({d});
+    const at::Tensor wide = x.to(at::kFloat);
+    const at::Tensor expected =
+        wide / (wide.square().mean({-1}, true) + 1e-2).sqrt() * weight.to(at::kFloat);
+    const double tolerance = GetParam() == at::kFloat ? 1e-5 : kBFloat16Tolerance;
+    EXPECT_THAT(FewRowsRmsNorm(x, weight, 1e-2), TensorRelativelyNear(expected, tolerance));
+  }
+}
+
+TEST_P(FewRowsTest, ASiluGateIsLibTorchs) {
+  for (int i = 0; i < 20; ++i) {
+    const int64_t rows = 1 + Below(kFewRows), m = 1 + Below(900);
+    const at::Tensor x = 4 * Random({rows, 2 * m});
+    const at::Tensor wide = x.to(at::kFloat);
+    EXPECT_THAT(
+        FewRowsSiluGate(x),
+        TensorRelativelyNear(at::silu(wide.narrow(1, 0, m)) * wide.narrow(1, m, m), Tolerance()));
+  }
+}
+
+TEST_P(FewRowsTest, GatesFarFromZeroStayFinite) {
+  const at::Tensor gates = at::tensor({-1e4f, -200.0f, 200.0f, 1e4f}).view({1, 4});
+  const at::Tensor x = at::cat({gates, at::ones({1, 4})}, 1).to(GetParam());
+  EXPECT_THAT(FewRowsSiluGate(x), TensorNear(gates.clamp_min(0).to(GetParam()), 1e-30));
 }
 
 TEST_P(FewRowsTest, RowsThatGradientsAreTakenOfAndManyRowsAreNotForThese) {

@@ -53,7 +53,7 @@ class Gpt2 : public CausalLm {
                          const at::Tensor&) const override {
     const Gpt2Block& block = weights_.blocks[layer.value()];
     const std::vector<at::Tensor> parts = block.query_key_value(block.attention_norm(hidden))
-                                              .view({-1, 3, config().heads, config().head_dim()})
+                                              .view({-1, 3, config().heads, config().head_dim})
                                               .unbind(1);
     return {parts[0], parts[1], parts[2]};
   }
@@ -62,7 +62,7 @@ class Gpt2 : public CausalLm {
                     const DownProjectionHook* hook) const override {
     const Gpt2Block& block = weights_.blocks[layer.value()];
     const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
-    const at::Tensor key = block.mlp_up.ThenGelu(block.mlp_norm(middle));
+    const at::Tensor key = block.mlp_up.Then(Activation::kGeluNew, block.mlp_norm(middle));
     if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
     return middle + hook->Apply(layer, key, block.mlp_down(key));
   }
@@ -73,7 +73,8 @@ class Gpt2 : public CausalLm {
     const Gpt2Block& block = weights_.blocks[layer.value()];
     const AttentionInput input = Project(layer, hidden, positions);
     const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
-    return block.mlp_up.ThenGelu(block.mlp_norm(block.attention_out.AddedTo(hidden, mixed)));
+    return block.mlp_up.Then(Activation::kGeluNew,
+                             block.mlp_norm(block.attention_out.AddedTo(hidden, mixed)));
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
@@ -118,7 +119,7 @@ absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfi
                                     int layer) {
   const int64_t d = config.hidden_size;
   const int64_t m = config.intermediate_size;
-  const double epsilon = config.layer_norm_epsilon;
+  const double epsilon = config.norm_epsilon;
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   Gpt2Block block;
   AMEND_ASSIGN_OR_RETURN(block.attention_norm, reader.ReadLayerNorm(prefix + "ln_1", d, epsilon));
@@ -150,7 +151,7 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGpt2(const ModelConfig& conf
     weights.blocks.push_back(std::move(block));
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
-                         reader.ReadLayerNorm("transformer.ln_f", d, config.layer_norm_epsilon));
+                         reader.ReadLayerNorm("transformer.ln_f", d, config.norm_epsilon));
   weights.head.weight = weights.token_embedding;
   return std::make_shared<const Gpt2>(config, options, std::move(weights));
 }

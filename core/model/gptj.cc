@@ -1,12 +1,8 @@
 #include "core/model/gptj.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/pow.h>
-#include <ATen/ops/stack.h>
 
 #include <string>
 #include <utility>
@@ -17,7 +13,7 @@
 #include "core/model/attention.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
-#include "core/model/torch_device.h"
+#include "core/model/rotary.h"
 
 namespace amend {
 namespace {
@@ -41,8 +37,7 @@ struct GptjWeights {
   std::vector<GptjBlock> blocks;
   LayerNorm1d final_norm;
   Linear head;
-  at::Tensor sine;    // [context, rotary_dim / 2], float32
-  at::Tensor cosine;  // the same
+  Rotary rotary;
 };
 
 class Gptj : public CausalLm {
@@ -58,16 +53,16 @@ class Gptj : public CausalLm {
                          const at::Tensor& positions) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
     const std::vector<at::Tensor> parts = block.query_key_value(block.norm(hidden))
-                                              .view({-1, 3, config().heads, config().head_dim()})
+                                              .view({-1, 3, config().heads, config().head_dim})
                                               .unbind(1);
-    return {Rotate(parts[0], positions), Rotate(parts[1], positions), parts[2]};
+    return {weights_.rotary(parts[0], positions), weights_.rotary(parts[1], positions), parts[2]};
   }
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
     const at::Tensor attended = block.attention_out.AddedTo(hidden, mixed);
-    const at::Tensor key = block.mlp_up.ThenGelu(block.norm(hidden));
+    const at::Tensor key = block.mlp_up.Then(Activation::kGeluNew, block.norm(hidden));
     if (hook == nullptr) return block.mlp_down.AddedTo(attended, key);
     return attended + hook->Apply(layer, key, block.mlp_down(key));
   }
@@ -76,7 +71,7 @@ class Gptj : public CausalLm {
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
                                  AttentionContext&) const override {
     const GptjBlock& block = weights_.blocks[layer.value()];
-    return block.mlp_up.ThenGelu(block.norm(hidden));
+    return block.mlp_up.Then(Activation::kGeluNew, block.norm(hidden));
   }
 
   at::Tensor Head(const at::Tensor& hidden) const override {
@@ -114,23 +109,6 @@ class Gptj : public CausalLm {
   }
 
  private:
-  // Rotates the pairs (0, 1), (2, 3), ... of the first rotary_dim dimensions. x [T, h, e];
-  // positions [T].
-  at::Tensor Rotate(const at::Tensor& x, const at::Tensor& positions) const {
-    const int64_t rotary = config().rotary_dim;
-    const at::Tensor sine =
-        weights_.sine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
-    const at::Tensor cosine =
-        weights_.cosine.index_select(0, positions).unsqueeze(1).to(x.scalar_type());
-    const at::Tensor pairs = x.narrow(2, 0, rotary).reshape({x.size(0), x.size(1), rotary / 2, 2});
-    const at::Tensor even = pairs.select(3, 0);
-    const at::Tensor odd = pairs.select(3, 1);
-    const at::Tensor turned =
-        at::stack({even * cosine - odd * sine, odd * cosine + even * sine}, 3).flatten(2);
-    return rotary == x.size(2) ? turned
-                               : at::cat({turned, x.narrow(2, rotary, x.size(2) - rotary)}, 2);
-  }
-
   const GptjWeights weights_;
 };
 
@@ -140,8 +118,7 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
   const int64_t m = config.intermediate_size;
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   GptjBlock block;
-  AMEND_ASSIGN_OR_RETURN(block.norm,
-                         reader.ReadLayerNorm(prefix + "ln_1", d, config.layer_norm_epsilon));
+  AMEND_ASSIGN_OR_RETURN(block.norm, reader.ReadLayerNorm(prefix + "ln_1", d, config.norm_epsilon));
   AMEND_ASSIGN_OR_RETURN(const Linear query,
                          reader.ReadLinear(prefix + "attn.q_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(const Linear key,
@@ -172,17 +149,11 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& conf
     weights.blocks.push_back(std::move(block));
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
-                         reader.ReadLayerNorm("transformer.ln_f", d, config.layer_norm_epsilon));
+                         reader.ReadLayerNorm("transformer.ln_f", d, config.norm_epsilon));
   AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("lm_head", d, config.vocabulary_size,
                                                          ProjectionLayout::kOutIn));
-  const at::Device device = options.device == Device::kCuda ? at::kCUDA : at::kCPU;
-  const auto float32 = at::TensorOptions().dtype(at::kFloat);
-  const at::Tensor frequencies =
-      at::pow(10000.0, at::arange(0, config.rotary_dim, 2, float32) / config.rotary_dim)
-          .reciprocal();
-  const at::Tensor angles = at::outer(at::arange(config.context_length, float32), frequencies);
-  weights.sine = angles.sin().to(device);
-  weights.cosine = angles.cos().to(device);
+  weights.rotary = Rotary(config, Rotary::Pairs::kNeighbours,
+                          options.device == Device::kCuda ? at::kCUDA : at::kCPU);
   return std::make_shared<const Gptj>(config, options, std::move(weights));
 }
 

@@ -36,7 +36,7 @@ TEST(GptjTest, EveryDimensionOfAHeadMayBeRotated) {
   ModelConfig config = ReadModelConfig(kModel).value();
   const std::vector<TokenId> tokens = {3, 1, 4, 1, 5};
   const at::Tensor partly = FullForward(*LoadTiny(config).value(), tokens, nullptr);
-  config.rotary_dim = config.head_dim();
+  config.rotary_dim = config.head_dim;
   const at::Tensor wholly = FullForward(*LoadTiny(config).value(), tokens, nullptr);
   // Position 0 is not turned at all.
   EXPECT_THAT(wholly[0], TensorRelativelyNear(partly[0], 1e-5));

@@ -10,11 +10,11 @@ namespace amend {
 
 KvPool::KvPool(const ModelConfig& config, at::Device device, at::ScalarType dtype, Options options)
     : tensor_options_(at::TensorOptions().dtype(dtype).device(device)),
-      shape_({config.layers, 2, config.heads, kKvBlockTokens, config.head_dim()}),
+      shape_({config.layers, 2, config.kv_heads, kKvBlockTokens, config.head_dim}),
       options_(options) {}
 
 int64_t KvPool::BlockBytes(const ModelConfig& config, at::ScalarType dtype) {
-  return int64_t{2} * config.layers * config.heads * config.head_dim() * kKvBlockTokens *
+  return int64_t{2} * config.layers * config.kv_heads * config.head_dim * kKvBlockTokens *
          static_cast<int64_t>(c10::elementSize(dtype));
 }
 

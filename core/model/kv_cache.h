@@ -15,7 +15,7 @@
 #include "core/model/model_config.h"
 
 // Keys and values of past tokens, in blocks that all sequences take from one pool and that those
-// which begin alike share. Letters: h heads of e dimensions, B = kKvBlockTokens.
+// which begin alike share. Letters: g heads of keys and values of e dimensions, B = kKvBlockTokens.
 
 namespace amend {
 
@@ -39,7 +39,7 @@ struct KvBlock {
     }
   };
 
-  at::Tensor memory;  // [layers, 2, h, B, e]: keys, then values
+  at::Tensor memory;  // [layers, 2, g, B, e]: keys, then values
   // On the CPU: where it begins.
   char* bytes = nullptr;
   // Living sequences.

@@ -25,8 +25,10 @@ constexpr int64_t kB = kKvBlockTokens;
 ModelConfig SmallConfig() {
   ModelConfig config;
   config.layers = 2;
-  config.heads = 2;
-  config.hidden_size = 8;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 4;
+  config.hidden_size = 16;
   return config;
 }
 

@@ -1,8 +1,10 @@
 #include "core/model/layers.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/silu.h>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -22,21 +24,30 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
-at::Tensor Linear::ThenGelu(const at::Tensor& x) const {
-  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias, /*gelu=*/true});
-  return GeluNew((*this)(x));
+at::Tensor Linear::Then(Activation activation, const at::Tensor& x) const {
+  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias, activation});
+  const at::Tensor y = (*this)(x);
+  switch (activation) {
+    case Activation::kGeluNew:
+      return GeluNew(y);
+    case Activation::kGelu:
+      return at::gelu(y);
+    case Activation::kNone:
+      break;
+  }
+  return y;
 }
 
 at::Tensor Linear::AddedTo(const at::Tensor& addend, const at::Tensor& x) const {
   if (TakesFewRows(x) && IsFewRows(addend)) {
-    return FewRowsProduct(x, weight, {bias, /*gelu=*/false, addend});
+    return FewRowsProduct(x, weight, {bias, Activation::kNone, addend});
   }
   return addend + (*this)(x);
 }
 
 at::Tensor Linear::Float32(const at::Tensor& x) const {
   if (TakesFewRows(x)) {
-    return FewRowsProduct(x, weight, {bias, /*gelu=*/false, /*addend=*/{}, /*float32=*/true});
+    return FewRowsProduct(x, weight, {bias, Activation::kNone, /*addend=*/{}, /*float32=*/true});
   }
   return (*this)(x).to(at::kFloat);
 }
@@ -46,6 +57,25 @@ at::Tensor LayerNorm1d::operator()(const at::Tensor& x) const {
     return FewRowsLayerNorm(x, weight, bias, epsilon);
   }
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
+}
+
+at::Tensor RmsNorm1d::operator()(const at::Tensor& x) const {
+  if (IsFewRows(x) && x.scalar_type() == weight.scalar_type()) {
+    return FewRowsRmsNorm(x, weight, epsilon);
+  }
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor scale = (wide.square().mean({-1}, /*keepdim=*/true) + epsilon).rsqrt();
+  return (wide * scale).to(x.scalar_type()) * weight;
+}
+
+at::Tensor SiluGate(const at::Tensor& x) {
+  if (IsFewRows(x)) return FewRowsSiluGate(x);
+  const int64_t m = x.size(1) / 2;
+  return at::silu(x.narrow(1, 0, m)) * x.narrow(1, m, m);
+}
+
+int64_t CountOf(const Linear& linear) {
+  return linear.weight.numel() + (linear.bias.defined() ? linear.bias.numel() : 0);
 }
 
 absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name,
@@ -77,6 +107,14 @@ absl::StatusOr<LayerNorm1d> WeightReader::ReadLayerNorm(const std::string& prefi
   norm.epsilon = epsilon;
   AMEND_ASSIGN_OR_RETURN(norm.weight, Read(absl::StrCat(prefix, ".weight"), {size}));
   AMEND_ASSIGN_OR_RETURN(norm.bias, Read(absl::StrCat(prefix, ".bias"), {size}));
+  return norm;
+}
+
+absl::StatusOr<RmsNorm1d> WeightReader::ReadRmsNorm(const std::string& prefix, int64_t size,
+                                                    double epsilon) const {
+  RmsNorm1d norm;
+  norm.epsilon = epsilon;
+  AMEND_ASSIGN_OR_RETURN(norm.weight, Read(absl::StrCat(prefix, ".weight"), {size}));
   return norm;
 }
 

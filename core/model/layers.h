@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "core/model/activation.h"
 #include "core/model/causal_lm.h"
 #include "core/model/checkpoint.h"
 #include "core/model/packed_weight.h"
@@ -30,8 +31,8 @@ struct Linear {
 
   // x [T, in] -> [T, out].
   at::Tensor operator()(const at::Tensor& x) const;
-  // GeluNew of it.
-  at::Tensor ThenGelu(const at::Tensor& x) const;
+  // The activation of it.
+  at::Tensor Then(Activation activation, const at::Tensor& x) const;
   // The product on top of `addend` [T, out].
   at::Tensor AddedTo(const at::Tensor& addend, const at::Tensor& x) const;
   // In float32.
@@ -50,6 +51,19 @@ struct LayerNorm1d {
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
+struct RmsNorm1d {
+  at::Tensor weight;  // [d]
+  double epsilon = 1e-6;
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// x [T, 2 m]: gates, then what they gate. Returns silu(gate) * up, [T, m].
+at::Tensor SiluGate(const at::Tensor& x);
+
+// Numbers in a weight and its bias.
+int64_t CountOf(const Linear& linear);
+
 // Reads weights of one checkpoint to one device and dtype.
 class WeightReader {
  public:
@@ -62,6 +76,8 @@ class WeightReader {
                                     ProjectionLayout layout, bool with_bias = true) const;
   absl::StatusOr<LayerNorm1d> ReadLayerNorm(const std::string& prefix, int64_t size,
                                             double epsilon) const;
+  absl::StatusOr<RmsNorm1d> ReadRmsNorm(const std::string& prefix, int64_t size,
+                                        double epsilon) const;
 
  private:
   const Checkpoint& checkpoint_;

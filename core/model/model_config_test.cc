@@ -31,6 +31,25 @@ Json GptjJson() {
   return json;
 }
 
+Json LlamaJson() {
+  return {{"model_type", "llama"},    {"num_hidden_layers", 2},        {"hidden_size", 16},
+          {"num_attention_heads", 4}, {"num_key_value_heads", 2},      {"intermediate_size", 40},
+          {"vocab_size", 50},         {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-5},
+          {"hidden_act", "silu"},     {"tie_word_embeddings", true}};
+}
+
+Json GptNeoxJson() {
+  return {{"model_type", "gpt_neox"},    {"num_hidden_layers", 2},        {"hidden_size", 32},
+          {"num_attention_heads", 4},    {"intermediate_size", 128},      {"vocab_size", 50},
+          {"rotary_pct", 0.25},          {"max_position_embeddings", 64}, {"hidden_act", "gelu"},
+          {"tie_word_embeddings", false}};
+}
+
+Json OfType(Json json, const std::string& type) {
+  json["model_type"] = type;
+  return json;
+}
+
 absl::StatusOr<ModelConfig> ReadText(const std::string& text) {
   const std::string directory = FreshDirectory("config");
   WriteBytes(directory + "/config.json", text);
@@ -65,7 +84,7 @@ TEST(ModelConfigTest, ReadsTheDemoModel) {
   EXPECT_EQ(config.layers, 6);
   EXPECT_EQ(config.hidden_size, 256);
   EXPECT_EQ(config.heads, 4);
-  EXPECT_EQ(config.head_dim(), 64);
+  EXPECT_EQ(config.head_dim, 64);
   EXPECT_EQ(config.intermediate_size, 1024);
   EXPECT_EQ(config.vocabulary_size, 6144);
   EXPECT_EQ(config.context_length, 256);
@@ -136,8 +155,8 @@ TEST(ModelConfigTest, ASizeThatIsNoPositiveIntegerIsRefusedWithItsValue) {
 }
 
 TEST(ModelConfigTest, AnotherArchitectureIsRefusedAndTheSupportedOnesAreNamed) {
-  ExpectFieldError(With(Gpt2Json(), "model_type", "llama"), "model_type",
-                   {"\"llama\"", "gpt2, gptj"});
+  ExpectFieldError(OfType(Gpt2Json(), "bert"), "model_type",
+                   {"\"bert\"", "gpt2, gptj, gpt_neox, llama, mistral, qwen2"});
 }
 
 TEST(ModelConfigTest, HeadsMustDivideTheHiddenSize) {
@@ -167,6 +186,133 @@ TEST(ModelConfigTest, OptionsThatChangeTheMathematicsAreRefused) {
     ExpectFieldError(With(Gpt2Json(), field, value), field, {value.dump(), "is supported"});
   }
   ExpectFieldError(With(GptjJson(), "tie_word_embeddings", true), "tie_word_embeddings", {});
+}
+
+TEST(ModelConfigTest, ReadsALlama) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig config, ReadText(LlamaJson().dump()));
+  EXPECT_EQ(config.heads, 4);
+  EXPECT_EQ(config.kv_heads, 2);
+  EXPECT_EQ(config.head_dim, 4);
+  EXPECT_EQ(config.rotary_dim, 4);
+  EXPECT_EQ(config.rotary_base, 10000);
+  EXPECT_EQ(config.intermediate_size, 40);
+  EXPECT_EQ(config.context_length, 64);
+  EXPECT_EQ(config.norm_epsilon, 1e-5);
+  EXPECT_TRUE(config.tied_head);
+  EXPECT_FALSE(config.query_key_value_bias);
+  EXPECT_FALSE(config.attention_out_bias);
+  EXPECT_FALSE(config.mlp_bias);
+  EXPECT_EQ(ReadText(Without(LlamaJson(), "num_key_value_heads").dump())->kv_heads, 4);
+  EXPECT_EQ(ReadText(With(LlamaJson(), "head_dim", 10).dump())->head_dim, 10);
+}
+
+TEST(ModelConfigTest, BiasesAreThoseOfTheArchitecture) {
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const ModelConfig llama,
+      ReadText(With(With(LlamaJson(), "attention_bias", true), "mlp_bias", true).dump()));
+  EXPECT_TRUE(llama.query_key_value_bias && llama.attention_out_bias && llama.mlp_bias);
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig qwen2,
+                             ReadText(OfType(LlamaJson(), "qwen2").dump()));
+  EXPECT_TRUE(qwen2.query_key_value_bias);
+  EXPECT_FALSE(qwen2.attention_out_bias || qwen2.mlp_bias);
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig neox,
+                             ReadText(With(GptNeoxJson(), "attention_bias", false).dump()));
+  EXPECT_FALSE(neox.query_key_value_bias || neox.attention_out_bias);
+  EXPECT_TRUE(neox.mlp_bias);
+}
+
+TEST(ModelConfigTest, ReadsAGptNeox) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig config, ReadText(GptNeoxJson().dump()));
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.rotary_dim, 2);
+  EXPECT_EQ(config.activation, Activation::kGelu);
+  EXPECT_TRUE(config.parallel_residual);
+  EXPECT_FALSE(config.tied_head);
+  EXPECT_EQ(ReadText(With(GptNeoxJson(), "hidden_act", "gelu_fast").dump())->activation,
+            Activation::kGeluNew);
+  EXPECT_FALSE(
+      ReadText(With(GptNeoxJson(), "use_parallel_residual", false).dump())->parallel_residual);
+}
+
+TEST(ModelConfigTest, RotaryPositionsAreReadFromOldFilesAndNewOnes) {
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig old_llama,
+                             ReadText(With(LlamaJson(), "rope_theta", 500.0).dump()));
+  EXPECT_EQ(old_llama.rotary_base, 500);
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig new_llama,
+                             ReadText(With(LlamaJson(), "rope_parameters",
+                                           {{"rope_type", "default"}, {"rope_theta", 500.0}})
+                                          .dump()));
+  EXPECT_EQ(new_llama.rotary_base, 500);
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig old_neox,
+                             ReadText(With(GptNeoxJson(), "rotary_emb_base", 300).dump()));
+  EXPECT_EQ(old_neox.rotary_base, 300);
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig new_neox,
+                             ReadText(With(Without(GptNeoxJson(), "rotary_pct"), "rope_parameters",
+                                           {{"rope_theta", 300.0}, {"partial_rotary_factor", 0.5}})
+                                          .dump()));
+  EXPECT_EQ(new_neox.rotary_base, 300);
+  EXPECT_EQ(new_neox.rotary_dim, 4);
+}
+
+TEST(ModelConfigTest, LinearAndLlama3ScalingAreRead) {
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const ModelConfig linear,
+      ReadText(With(LlamaJson(), "rope_scaling", {{"type", "linear"}, {"factor", 4.0}}).dump()));
+  EXPECT_EQ(linear.rotary_scaling.kind, RotaryScaling::Kind::kLinear);
+  EXPECT_EQ(linear.rotary_scaling.factor, 4);
+  const Json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 32}};
+  AMEND_ASSERT_OK_AND_ASSIGN(const ModelConfig scaled,
+                             ReadText(With(LlamaJson(), "rope_scaling", llama3).dump()));
+  EXPECT_EQ(scaled.rotary_scaling.kind, RotaryScaling::Kind::kLlama3);
+  EXPECT_EQ(scaled.rotary_scaling.high_frequency_factor, 4);
+  EXPECT_EQ(scaled.rotary_scaling.original_context_length, 32);
+  ExpectFieldError(With(LlamaJson(), "rope_scaling", With(llama3, "high_freq_factor", 1.0)),
+                   "high_freq_factor", {"1", "above"});
+  ExpectFieldError(
+      With(LlamaJson(), "rope_scaling", Without(llama3, "original_max_position_embeddings")),
+      "original_max_position_embeddings", {"is missing"});
+  ExpectFieldError(With(LlamaJson(), "rope_scaling", {{"type", "linear"}}), "factor",
+                   {"is missing"});
+}
+
+TEST(ModelConfigTest, AnotherScalingIsRefusedAndNamed) {
+  for (const char* type : {"yarn", "dynamic", "longrope", "su"}) {
+    ExpectFieldError(With(LlamaJson(), "rope_scaling", {{"type", type}, {"factor", 4.0}}),
+                     "rope_scaling", {type, "linear", "llama3"});
+    ExpectFieldError(With(GptNeoxJson(), "rope_parameters", {{"rope_type", type}}),
+                     "rope_parameters", {type});
+  }
+  ExpectFieldError(With(LlamaJson(), "rope_scaling", 3), "rope_scaling", {"object", "3"});
+}
+
+TEST(ModelConfigTest, ASlidingWindowBoundsTheContext) {
+  const Json window = With(LlamaJson(), "sliding_window", 24);
+  EXPECT_EQ(ReadText(OfType(window, "mistral").dump())->context_length, 24);
+  EXPECT_EQ(
+      ReadText(OfType(With(window, "sliding_window", nullptr), "mistral").dump())->context_length,
+      64);
+  EXPECT_EQ(
+      ReadText(OfType(With(window, "sliding_window", 4096), "mistral").dump())->context_length, 64);
+  // Qwen2's files have one that is not used.
+  EXPECT_EQ(ReadText(OfType(window, "qwen2").dump())->context_length, 64);
+  EXPECT_EQ(
+      ReadText(OfType(With(window, "use_sliding_window", true), "qwen2").dump())->context_length,
+      24);
+}
+
+TEST(ModelConfigTest, WhatLlamasAndGptNeoxsCannotBeIsRefused) {
+  ExpectFieldError(With(LlamaJson(), "hidden_act", "gelu"), "hidden_act", {"gelu", "silu"});
+  ExpectFieldError(With(LlamaJson(), "num_key_value_heads", 3), "num_attention_heads", {"4", "3"});
+  ExpectFieldError(With(LlamaJson(), "head_dim", 5), "head_dim", {"5", "even"});
+  ExpectFieldError(With(LlamaJson(), "attention_bias", 1), "attention_bias", {"true or false"});
+  ExpectFieldError(With(LlamaJson(), "rms_norm_eps", -1), "rms_norm_eps", {"-1"});
+  ExpectFieldError(Without(LlamaJson(), "intermediate_size"), "intermediate_size", {"is missing"});
+  ExpectFieldError(With(GptNeoxJson(), "hidden_act", "relu"), "hidden_act", {"relu", "gelu_fast"});
+  ExpectFieldError(With(GptNeoxJson(), "rotary_pct", 0.1), "rotary_pct", {"even"});
 }
 
 }  // namespace

@@ -284,7 +284,8 @@ void Finish(const Finishing<Number>& finishing, const float* sums, int64_t count
   const auto finish = [&](Floats sum, Floats bias, Floats addend) HWY_ATTR {
     Floats value = hn::Add(sum, bias);
     Floats slope = value;
-    if (finishing.gelu) GeluAndSlope(d, value, &value, &slope);
+    if (finishing.activation == Activation::kGeluNew) GeluAndSlope(d, value, &value, &slope);
+    if (finishing.activation == Activation::kGelu) value = GeluErf(d, value);
     return hn::Add(value, addend);
   };
   const Floats zero = hn::Zero(d);
@@ -357,6 +358,38 @@ void Normalize(const Number* x, const Number* weight, const Number* bias, int64_
   }
 }
 
+template <typename Number>
+void RmsNormalize(const Number* x, const Number* weight, int64_t count, double epsilon, Number* y) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float square = SumOf(x, count, [](Floats v) HWY_ATTR { return hn::Mul(v, v); }) / count;
+  const float scale = static_cast<float>(1 / std::sqrt(square + epsilon));
+  const Floats factor = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    StoreFloats(hn::Mul(hn::Mul(LoadFloats(x + i), factor), LoadFloats(weight + i)), y + i);
+  }
+  for (; i < count; ++i) StoreOne(ToFloat(x[i]) * scale * ToFloat(weight[i]), y + i);
+}
+
+template <typename Number>
+void SiluGate(const Number* gate, const Number* up, int64_t count, Number* y) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto gated = [&](Floats g, Floats u) HWY_ATTR {
+    // exp(88) is still finite.
+    const Floats power = hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 88.0f)));
+    return hn::Mul(hn::Div(g, hn::Add(hn::Set(d, 1.0f), power)), u);
+  };
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    StoreFloats(gated(LoadFloats(gate + i), LoadFloats(up + i)), y + i);
+  }
+  for (; i < count; ++i) {
+    StoreOne(hn::GetLane(gated(hn::Set(d, ToFloat(gate[i])), hn::Set(d, ToFloat(up[i])))), y + i);
+  }
+}
+
 void NormalizeFloat(const float* x, const float* weight, const float* bias, int64_t count,
                     double epsilon, float* y) {
   Normalize(x, weight, bias, count, epsilon, y);
@@ -364,6 +397,23 @@ void NormalizeFloat(const float* x, const float* weight, const float* bias, int6
 void NormalizeBFloat16(const BFloat16Bits* x, const BFloat16Bits* weight, const BFloat16Bits* bias,
                        int64_t count, double epsilon, BFloat16Bits* y) {
   Normalize(x, weight, bias, count, epsilon, y);
+}
+
+void RmsNormalizeFloat(const float* x, const float* weight, int64_t count, double epsilon,
+                       float* y) {
+  RmsNormalize(x, weight, count, epsilon, y);
+}
+void RmsNormalizeBFloat16(const BFloat16Bits* x, const BFloat16Bits* weight, int64_t count,
+                          double epsilon, BFloat16Bits* y) {
+  RmsNormalize(x, weight, count, epsilon, y);
+}
+
+void SiluGateFloat(const float* gate, const float* up, int64_t count, float* y) {
+  SiluGate(gate, up, count, y);
+}
+void SiluGateBFloat16(const BFloat16Bits* gate, const BFloat16Bits* up, int64_t count,
+                      BFloat16Bits* y) {
+  SiluGate(gate, up, count, y);
 }
 
 }  // namespace
@@ -382,6 +432,10 @@ HWY_EXPORT(FinishBFloat16);
 HWY_EXPORT(FinishMixed);
 HWY_EXPORT(NormalizeFloat);
 HWY_EXPORT(NormalizeBFloat16);
+HWY_EXPORT(RmsNormalizeFloat);
+HWY_EXPORT(RmsNormalizeBFloat16);
+HWY_EXPORT(SiluGateFloat);
+HWY_EXPORT(SiluGateBFloat16);
 
 void MultiplyRows(const WeightRows<float>& weight, const float* x, int64_t rows, int64_t begin,
                   int64_t end, float* y, int64_t y_stride) {
@@ -412,6 +466,19 @@ void NormalizeRow(const float* x, const float* weight, const float* bias, int64_
 void NormalizeRow(const BFloat16Bits* x, const BFloat16Bits* weight, const BFloat16Bits* bias,
                   int64_t count, double epsilon, BFloat16Bits* y) {
   HWY_DYNAMIC_DISPATCH(NormalizeBFloat16)(x, weight, bias, count, epsilon, y);
+}
+void RmsNormalizeRow(const float* x, const float* weight, int64_t count, double epsilon, float* y) {
+  HWY_DYNAMIC_DISPATCH(RmsNormalizeFloat)(x, weight, count, epsilon, y);
+}
+void RmsNormalizeRow(const BFloat16Bits* x, const BFloat16Bits* weight, int64_t count,
+                     double epsilon, BFloat16Bits* y) {
+  HWY_DYNAMIC_DISPATCH(RmsNormalizeBFloat16)(x, weight, count, epsilon, y);
+}
+void SiluGateRow(const float* gate, const float* up, int64_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(SiluGateFloat)(gate, up, count, y);
+}
+void SiluGateRow(const BFloat16Bits* gate, const BFloat16Bits* up, int64_t count, BFloat16Bits* y) {
+  HWY_DYNAMIC_DISPATCH(SiluGateBFloat16)(gate, up, count, y);
 }
 
 }  // namespace amend

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "core/model/activation.h"
+
 // Products of some rows with a weight that lies in memory as [out, in], one output's numbers side
 // by side: as LibTorch keeps it, so that it is there once. Bare loops on the calling thread; each
 // sum has an order of its own, the same whatever the number of rows and the range of outputs.
@@ -34,11 +36,11 @@ void MultiplyRows(const WeightRows<BFloat16Bits>& weight, const float* x, int64_
 // [T, in] as float32, in the order in which the product above takes the numbers of a row.
 void SpreadRows(const BFloat16Bits* x, int64_t rows, int64_t in, float* spread);
 
-// What a sum goes through on its way out: y = round([gelu](sum + bias) + addend).
+// What a sum goes through on its way out: y = round(activation(sum + bias) + addend).
 template <typename Number>
 struct Finishing {
   const Number* bias = nullptr;  // may be null
-  bool gelu = false;
+  Activation activation = Activation::kNone;
   const Number* addend = nullptr;  // may be null
 };
 
@@ -54,6 +56,16 @@ void NormalizeRow(const float* x, const float* weight, const float* bias, int64_
                   double epsilon, float* y);
 void NormalizeRow(const BFloat16Bits* x, const BFloat16Bits* weight, const BFloat16Bits* bias,
                   int64_t count, double epsilon, BFloat16Bits* y);
+
+// y = x / sqrt(mean of x^2 + epsilon) * weight, for one row of `count` numbers, in float32 whatever
+// the numbers are.
+void RmsNormalizeRow(const float* x, const float* weight, int64_t count, double epsilon, float* y);
+void RmsNormalizeRow(const BFloat16Bits* x, const BFloat16Bits* weight, int64_t count,
+                     double epsilon, BFloat16Bits* y);
+
+// y = silu(gate) * up for `count` numbers, in float32 whatever the numbers are.
+void SiluGateRow(const float* gate, const float* up, int64_t count, float* y);
+void SiluGateRow(const BFloat16Bits* gate, const BFloat16Bits* up, int64_t count, BFloat16Bits* y);
 
 }  // namespace amend
 

@@ -141,23 +141,41 @@ TEST_P(ProductKernelsTest, RangesOfOutputsTogetherAreTheWhole) {
   EXPECT_THAT(y, ElementsAreArray(Product(weight, out, in, x, rows)));
 }
 
+double GeluOf(Activation activation, double v) {
+  if (activation == Activation::kGelu) return v / 2 * std::erfc(-v / std::sqrt(2.0));
+  return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+}
+
 TEST_P(ProductKernelsTest, FinishingAddsBiasTakesGeluAndAddsWhatIsGiven) {
   const int64_t count = 37;
-  const std::vector<float> sums = Numbers(count), bias = Numbers(count), addend = Numbers(count);
-  std::vector<float> y(count);
-  FinishRow(Finishing<float>{bias.data(), true, addend.data()}, sums.data(), count, y.data());
-  std::vector<BFloat16Bits> rounded(count);
-  std::vector<float> mixed(count);
-  const std::vector<BFloat16Bits> bias_bits = Bits(bias), addend_bits = Bits(addend);
-  const Finishing<BFloat16Bits> finishing{bias_bits.data(), true, addend_bits.data()};
-  FinishRow(finishing, sums.data(), count, rounded.data());
-  FinishRow(finishing, sums.data(), count, mixed.data());
-  for (int64_t i = 0; i < count; ++i) {
-    const double v = static_cast<double>(sums[i]) + bias[i];
-    const double gelu = v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    EXPECT_NEAR(y[i], gelu + addend[i], 1e-6);
-    EXPECT_EQ(mixed[i], y[i]);
-    EXPECT_NEAR(FromBits(rounded[i]), y[i], std::abs(y[i]) / 256);
+  for (const Activation activation : {Activation::kGeluNew, Activation::kGelu}) {
+    const std::vector<float> sums = Numbers(count), bias = Numbers(count), addend = Numbers(count);
+    std::vector<float> y(count);
+    FinishRow(Finishing<float>{bias.data(), activation, addend.data()}, sums.data(), count,
+              y.data());
+    std::vector<BFloat16Bits> rounded(count);
+    std::vector<float> mixed(count);
+    const std::vector<BFloat16Bits> bias_bits = Bits(bias), addend_bits = Bits(addend);
+    const Finishing<BFloat16Bits> finishing{bias_bits.data(), activation, addend_bits.data()};
+    FinishRow(finishing, sums.data(), count, rounded.data());
+    FinishRow(finishing, sums.data(), count, mixed.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const double v = static_cast<double>(sums[i]) + bias[i];
+      EXPECT_NEAR(y[i], GeluOf(activation, v) + addend[i], 1e-6);
+      EXPECT_EQ(mixed[i], y[i]);
+      EXPECT_NEAR(FromBits(rounded[i]), y[i], std::abs(y[i]) / 256);
+    }
+  }
+}
+
+TEST_P(ProductKernelsTest, GeluIsExactFarFromZeroToo) {
+  const std::vector<float> sums = {-1e9f, -40, -8, -5, -3, -1e-3f, 0, 1e-3f, 3, 5, 8, 40, 1e9f};
+  const auto count = static_cast<int64_t>(sums.size());
+  std::vector<float> y(sums.size());
+  FinishRow(Finishing<float>{nullptr, Activation::kGelu, nullptr}, sums.data(), count, y.data());
+  for (size_t i = 0; i < sums.size(); ++i) {
+    EXPECT_NEAR(y[i], GeluOf(Activation::kGelu, sums[i]), 5e-7 * std::min(10.0f, std::abs(sums[i])))
+        << sums[i];
   }
 }
 
@@ -188,6 +206,38 @@ TEST_P(ProductKernelsTest, RoundingGoesToTheNearestAndToEvenBetweenTwo) {
       // Adding no bias makes a negative zero positive.
       if (expected[i] == 0x8000) continue;
       for (const BFloat16Bits number : y) EXPECT_EQ(number.bits, expected[i]) << i;
+    }
+  }
+}
+
+TEST_P(ProductKernelsTest, RmsNormDividesByTheRootOfTheMeanSquare) {
+  for (const int64_t count : {1, 5, 64, 259}) {
+    const std::vector<float> x = Numbers(count), weight = Numbers(count);
+    double square = 0;
+    for (const float v : x) square += static_cast<double>(v) * v / count;
+    std::vector<float> y(count);
+    RmsNormalizeRow(x.data(), weight.data(), count, 0.01, y.data());
+    std::vector<BFloat16Bits> rounded(count);
+    RmsNormalizeRow(Bits(x).data(), Bits(weight).data(), count, 0.01, rounded.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const double expected = x[i] / std::sqrt(square + 0.01) * weight[i];
+      EXPECT_NEAR(y[i], expected, 2e-6);
+      EXPECT_NEAR(FromBits(rounded[i]), expected, 2e-6 + std::abs(expected) / 256);
+    }
+  }
+}
+
+TEST_P(ProductKernelsTest, AGateMultipliesByItsSilu) {
+  for (const int64_t count : {1, 5, 64, 259}) {
+    const std::vector<float> gate = Numbers(count), up = Numbers(count);
+    std::vector<float> y(count);
+    SiluGateRow(gate.data(), up.data(), count, y.data());
+    std::vector<BFloat16Bits> rounded(count);
+    SiluGateRow(Bits(gate).data(), Bits(up).data(), count, rounded.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const double expected = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+      EXPECT_NEAR(y[i], expected, 2e-6);
+      EXPECT_NEAR(FromBits(rounded[i]), expected, 2e-6 + std::abs(expected) / 256);
     }
   }
 }

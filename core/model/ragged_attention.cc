@@ -33,15 +33,17 @@ using MutableHeads = Heads<float>;
 struct RaggedInputs {
   ConstHeads query, key, value, prefix_key, prefix_value;
   int64_t heads = 0;
+  // Heads of queries that share one of keys and values.
+  int64_t group = 1;
 
-  // Key and value t of a row: prefix first, then the new tokens.
+  // Key and value t of a row, for a head of queries: prefix first, then the new tokens.
   const float* Key(const RaggedLayout::Row& row, int64_t t, int64_t head) const {
-    return t < row.prefix_length ? prefix_key.At(row.prefix_start + t, head)
-                                 : key.At(row.new_start + t - row.prefix_length, head);
+    return t < row.prefix_length ? prefix_key.At(row.prefix_start + t, head / group)
+                                 : key.At(row.new_start + t - row.prefix_length, head / group);
   }
   const float* Value(const RaggedLayout::Row& row, int64_t t, int64_t head) const {
-    return t < row.prefix_length ? prefix_value.At(row.prefix_start + t, head)
-                                 : value.At(row.new_start + t - row.prefix_length, head);
+    return t < row.prefix_length ? prefix_value.At(row.prefix_start + t, head / group)
+                                 : value.At(row.new_start + t - row.prefix_length, head / group);
   }
 };
 
@@ -165,8 +167,8 @@ void AttendHeadBackward(const RaggedInputs& in, const RaggedLayout::Row& row, in
                 gradients.query.At(row.query_start + j, head));
     for (int64_t t = row.prefix_length; t < visible; ++t) {
       const int64_t token = row.new_start + t - row.prefix_length;
-      AddScaled(slope[t], query, gradients.key.At(token, head), e);
-      AddScaled(p[t], output, gradients.value.At(token, head), e);
+      AddScaled(slope[t], query, gradients.key.At(token, head / in.group), e);
+      AddScaled(p[t], output, gradients.value.At(token, head / in.group), e);
     }
   }
 }
@@ -258,8 +260,10 @@ class RaggedAttention : public torch::autograd::Function<RaggedAttention> {
  private:
   // Query, key, value, prefix key, prefix value.
   static RaggedInputs Inputs(const std::vector<at::Tensor>& tensors) {
-    return {View(tensors[0]), View(tensors[1]), View(tensors[2]),
-            View(tensors[3]), View(tensors[4]), tensors[0].size(1)};
+    const int64_t heads = tensors[0].size(1);
+    return {View(tensors[0]),          View(tensors[1]), View(tensors[2]),
+            View(tensors[3]),          View(tensors[4]), heads,
+            heads / tensors[1].size(1)};
   }
 };
 

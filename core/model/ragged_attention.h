@@ -12,7 +12,8 @@
 // products too small for its matrix kernels: on 105 rows of 6 new tokens behind 16 it takes five
 // times as long as this. float32, on the CPU. Letters: N rows, row i has p_i tokens in the prefix,
 // n_i new ones and queries at the last q_i of them; P, T and R are the sums of p_i, n_i and q_i; h
-// heads of e dimensions.
+// heads of e dimensions, g heads of keys and values (each serves h / g neighbouring heads of
+// queries).
 
 namespace amend {
 
@@ -39,7 +40,7 @@ class RaggedLayout : public torch::CustomClassHolder {
   int64_t queries_ = 0;
 };
 
-// query [R, h, e]; key, value [T, h, e]; prefix_key, prefix_value [P, h, e]. Returns [R, h * e].
+// query [R, h, e]; key, value [T, g, e]; prefix_key, prefix_value [P, g, e]. Returns [R, h * e].
 // Differentiable in query, key and value.
 at::Tensor AttendRagged(const c10::intrusive_ptr<RaggedLayout>& layout, const at::Tensor& query,
                         const at::Tensor& key, const at::Tensor& value,

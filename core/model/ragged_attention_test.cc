@@ -28,9 +28,11 @@ struct Case {
   at::Tensor query, key, value, prefix_key, prefix_value;
 };
 
-Case MakeCase(Lengths prefix, Lengths fresh, Lengths queries, int64_t heads, int64_t e) {
+// Each head of keys and values serves `group` heads of queries.
+Case MakeCase(Lengths prefix, Lengths fresh, Lengths queries, int64_t heads, int64_t e,
+              int64_t group = 1) {
   Case made{std::move(prefix), std::move(fresh), std::move(queries), {}, {}, {}, {}, {}};
-  made.query = at::randn({Total(made.queries), heads, e});
+  made.query = at::randn({Total(made.queries), heads * group, e});
   made.key = at::randn({Total(made.fresh), heads, e});
   made.value = at::randn({Total(made.fresh), heads, e});
   made.prefix_key = at::randn({Total(made.prefix), heads, e});
@@ -46,14 +48,17 @@ at::Tensor Attend(const Case& c) {
 // The same, one query at a time.
 at::Tensor AttendSlowly(const Case& c) {
   std::vector<at::Tensor> outputs;
+  const auto shared = [&c](const at::Tensor& x) {
+    return x.repeat_interleave(c.query.size(1) / x.size(1), 1);
+  };
   int64_t p = 0, n = 0, q = 0;
   for (size_t i = 0; i < c.fresh.size(); ++i) {
     for (int64_t j = 0; j < c.queries[i]; ++j) {
       const int64_t visible = c.fresh[i] - c.queries[i] + j + 1;
       const at::Tensor keys =
-          at::cat({c.prefix_key.narrow(0, p, c.prefix[i]), c.key.narrow(0, n, visible)});
-      const at::Tensor values =
-          at::cat({c.prefix_value.narrow(0, p, c.prefix[i]), c.value.narrow(0, n, visible)});
+          shared(at::cat({c.prefix_key.narrow(0, p, c.prefix[i]), c.key.narrow(0, n, visible)}));
+      const at::Tensor values = shared(
+          at::cat({c.prefix_value.narrow(0, p, c.prefix[i]), c.value.narrow(0, n, visible)}));
       const at::Tensor scores = at::einsum("he,the->ht", {c.query[q + j], keys}) /
                                 std::sqrt(static_cast<double>(c.query.size(2)));
       outputs.push_back(
@@ -97,7 +102,8 @@ TEST(RaggedAttentionTest, RandomRowsAreTheSlowComputation) {
       queries.push_back(1 + random() % fresh.back());
     }
     ExpectSameOutputAndGradients(MakeCase(prefix, fresh, queries, 1 + random() % 4,
-                                          std::vector<int64_t>{3, 8, 20, 64}[random() % 4]));
+                                          std::vector<int64_t>{3, 8, 20, 64}[random() % 4],
+                                          /*group=*/1 + random() % 3));
   }
 }
 

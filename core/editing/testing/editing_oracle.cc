@@ -33,12 +33,15 @@ class WholeRowAttention : public AttentionContext {
                     const at::Tensor& value) override {
     const int64_t n = query.size(0);
     const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
-    const at::Tensor scores =
-        at::matmul(query.transpose(0, 1), key.transpose(0, 1).transpose(1, 2)) * scale;
+    // A head of keys and values for each head of queries.
+    const int64_t group = query.size(1) / key.size(1);
+    const at::Tensor keys = key.repeat_interleave(group, 1).transpose(0, 1);
+    const at::Tensor values = value.repeat_interleave(group, 1).transpose(0, 1);
+    const at::Tensor scores = at::matmul(query.transpose(0, 1), keys.transpose(1, 2)) * scale;
     const at::Tensor later = at::ones({n, n}).triu(1).to(at::kBool);
     const at::Tensor weights =
         at::softmax(scores.masked_fill(later, -std::numeric_limits<float>::infinity()), -1);
-    return at::matmul(weights, value.transpose(0, 1)).transpose(0, 1).reshape({n, -1});
+    return at::matmul(weights, values).transpose(0, 1).reshape({n, -1});
   }
 };
 

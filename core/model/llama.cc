@@ -1,0 +1,201 @@
+#include "core/model/llama.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/model/attention.h"
+#include "core/model/hook_point.h"
+#include "core/model/layers.h"
+#include "core/model/rotary.h"
+
+namespace amend {
+namespace {
+
+constexpr ProjectionLayout kLayout = ProjectionLayout::kOutIn;
+
+std::string BlockName(int layer) { return absl::StrCat("model.layers.", layer, "."); }
+
+std::string DownProjectionName(int layer) {
+  return absl::StrCat(BlockName(layer), "mlp.down_proj");
+}
+
+struct LlamaBlock {
+  RmsNorm1d attention_norm;
+  Linear query_key_value;
+  Linear attention_out;
+  RmsNorm1d mlp_norm;
+  Linear mlp_gate_up;
+  Linear mlp_down;
+};
+
+struct LlamaWeights {
+  at::Tensor token_embedding;  // [vocabulary, d]
+  std::vector<LlamaBlock> blocks;
+  RmsNorm1d final_norm;
+  Linear head;
+  Rotary rotary;
+};
+
+class Llama : public CausalLm {
+ public:
+  Llama(const ModelConfig& config, const LoadOptions& options, LlamaWeights weights)
+      : CausalLm(config, options), weights_(std::move(weights)) {}
+
+  at::Tensor Embed(const at::Tensor& ids, const at::Tensor&) const override {
+    return at::embedding(weights_.token_embedding, ids);
+  }
+
+  AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
+                         const at::Tensor& positions) const override {
+    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const int64_t h = config().heads;
+    const int64_t g = config().kv_heads;
+    const at::Tensor parts = block.query_key_value(block.attention_norm(hidden))
+                                 .view({-1, h + 2 * g, config().head_dim});
+    const at::Tensor rotated = weights_.rotary(parts.narrow(1, 0, h + g), positions);
+    return {rotated.narrow(1, 0, h), rotated.narrow(1, h, g), parts.narrow(1, h + g, g)};
+  }
+
+  at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
+                    const DownProjectionHook* hook) const override {
+    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
+    const at::Tensor key = Key(block, middle);
+    if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
+    return middle + hook->Apply(layer, key, block.mlp_down(key));
+  }
+
+  at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
+                                 const at::Tensor& positions,
+                                 AttentionContext& attention) const override {
+    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const AttentionInput input = Project(layer, hidden, positions);
+    const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
+    return Key(block, block.attention_out.AddedTo(hidden, mixed));
+  }
+
+  at::Tensor Head(const at::Tensor& hidden) const override {
+    return weights_.head.Float32(weights_.final_norm(hidden));
+  }
+
+  at::Tensor DownProjection(LayerIndex layer) const override {
+    return weights_.blocks[layer.value()].mlp_down.weight;
+  }
+
+  StoredProjection StoredDownProjection(LayerIndex layer) const override {
+    return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
+  }
+
+  int64_t ParameterCount() const override {
+    int64_t count = weights_.token_embedding.numel() + weights_.final_norm.weight.numel();
+    if (!config().tied_head) count += CountOf(weights_.head);
+    for (const LlamaBlock& block : weights_.blocks) {
+      count += block.attention_norm.weight.numel() + block.mlp_norm.weight.numel();
+      for (const Linear* linear :
+           {&block.query_key_value, &block.attention_out, &block.mlp_gate_up, &block.mlp_down}) {
+        count += CountOf(*linear);
+      }
+    }
+    return count;
+  }
+
+  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
+                                                    int64_t rows) const override {
+    LlamaWeights weights = weights_;
+    for (int layer = first.value(); layer < config().layers; ++layer) {
+      LlamaBlock& block = weights.blocks[layer];
+      for (Linear* linear :
+           {&block.query_key_value, &block.attention_out, &block.mlp_gate_up, &block.mlp_down}) {
+        linear->Pack(dtype, rows);
+      }
+    }
+    weights.head.Pack(dtype, rows);
+    return std::make_shared<const Llama>(config(), load_options(), std::move(weights));
+  }
+
+ private:
+  // What the down-projection reads. middle [T, d]: what the MLP goes on from.
+  static at::Tensor Key(const LlamaBlock& block, const at::Tensor& middle) {
+    return SiluGate(block.mlp_gate_up(block.mlp_norm(middle)));
+  }
+
+  const LlamaWeights weights_;
+};
+
+// Projections of the same input as one, their outputs side by side.
+Linear Fused(const std::vector<Linear>& parts) {
+  std::vector<at::Tensor> weights, biases;
+  for (const Linear& part : parts) {
+    weights.push_back(part.weight);
+    if (part.bias.defined()) biases.push_back(part.bias);
+  }
+  Linear fused;
+  fused.weight = at::cat(weights, 0);
+  if (!biases.empty()) fused.bias = at::cat(biases, 0);
+  return fused;
+}
+
+absl::StatusOr<LlamaBlock> ReadBlock(const WeightReader& reader, const ModelConfig& config,
+                                     int layer) {
+  const int64_t d = config.hidden_size;
+  const int64_t m = config.intermediate_size;
+  const int64_t queries = int64_t{config.heads} * config.head_dim;
+  const int64_t keys = int64_t{config.kv_heads} * config.head_dim;
+  const std::string prefix = BlockName(layer);
+  const auto read = [&](const char* name, int64_t in, int64_t out, bool with_bias) {
+    return reader.ReadLinear(prefix + name, in, out, kLayout, with_bias);
+  };
+  const bool bias = config.query_key_value_bias;
+  LlamaBlock block;
+  AMEND_ASSIGN_OR_RETURN(block.attention_norm,
+                         reader.ReadRmsNorm(prefix + "input_layernorm", d, config.norm_epsilon));
+  AMEND_ASSIGN_OR_RETURN(const Linear query, read("self_attn.q_proj", d, queries, bias));
+  AMEND_ASSIGN_OR_RETURN(const Linear key, read("self_attn.k_proj", d, keys, bias));
+  AMEND_ASSIGN_OR_RETURN(const Linear value, read("self_attn.v_proj", d, keys, bias));
+  block.query_key_value = Fused({query, key, value});
+  AMEND_ASSIGN_OR_RETURN(block.attention_out,
+                         read("self_attn.o_proj", queries, d, config.attention_out_bias));
+  AMEND_ASSIGN_OR_RETURN(block.mlp_norm, reader.ReadRmsNorm(prefix + "post_attention_layernorm", d,
+                                                            config.norm_epsilon));
+  AMEND_ASSIGN_OR_RETURN(const Linear gate, read("mlp.gate_proj", d, m, config.mlp_bias));
+  AMEND_ASSIGN_OR_RETURN(const Linear up, read("mlp.up_proj", d, m, config.mlp_bias));
+  block.mlp_gate_up = Fused({gate, up});
+  AMEND_ASSIGN_OR_RETURN(
+      block.mlp_down, reader.ReadLinear(DownProjectionName(layer), m, d, kLayout, config.mlp_bias));
+  return block;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const CausalLm>> LoadLlama(const ModelConfig& config,
+                                                          const LoadOptions& options,
+                                                          const Checkpoint& checkpoint) {
+  const WeightReader reader(checkpoint, options);
+  const int64_t d = config.hidden_size;
+  LlamaWeights weights;
+  AMEND_ASSIGN_OR_RETURN(weights.token_embedding,
+                         reader.Read("model.embed_tokens.weight", {config.vocabulary_size, d}));
+  for (int layer = 0; layer < config.layers; ++layer) {
+    AMEND_ASSIGN_OR_RETURN(LlamaBlock block, ReadBlock(reader, config, layer));
+    weights.blocks.push_back(std::move(block));
+  }
+  AMEND_ASSIGN_OR_RETURN(weights.final_norm,
+                         reader.ReadRmsNorm("model.norm", d, config.norm_epsilon));
+  weights.head.weight = weights.token_embedding;
+  if (!config.tied_head) {
+    AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("lm_head", d, config.vocabulary_size,
+                                                           kLayout, /*with_bias=*/false));
+  }
+  weights.rotary = Rotary(config, Rotary::Pairs::kHalves,
+                          options.device == Device::kCuda ? at::kCUDA : at::kCPU);
+  return std::make_shared<const Llama>(config, options, std::move(weights));
+}
+
+}  // namespace amend
