@@ -25,11 +25,13 @@ constexpr int64_t kHeaderBytes = 65536;
 // about 1e-3.
 constexpr double kSymmetryTolerance = 1e-2;
 
-// "transformer.h.13.mlp" -> 13; -1 when there is none.
+// "transformer.h.13.mlp", "model.layers.13.mlp" -> 13; -1 when there is none.
 int LayerInName(absl::string_view name) {
-  const size_t at = name.rfind(".h.");
+  absl::string_view mark = ".h.";
+  size_t at = name.rfind(mark);
+  if (at == absl::string_view::npos) at = name.rfind(mark = ".layers.");
   if (at == absl::string_view::npos) return -1;
-  absl::string_view digits = name.substr(at + 3);
+  absl::string_view digits = name.substr(at + mark.size());
   size_t length = 0;
   while (length < digits.size() && absl::ascii_isdigit(digits[length])) ++length;
   int layer = -1;

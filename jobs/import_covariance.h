@@ -16,8 +16,9 @@ struct LayerFile {
   std::string path;
 };
 
-// "LAYER=FILE", or a FILE whose name says it as MEMIT's do: "transformer.h.13.mlp.c_proj_...".
-// INVALID_ARGUMENT, naming the argument, when there is no layer in it.
+// "LAYER=FILE", or a FILE whose name says it as MEMIT's do: "transformer.h.13.mlp.c_proj_...", or
+// "model.layers.13.mlp.down_proj_...". INVALID_ARGUMENT, naming the argument, when there is no
+// layer in it.
 absl::StatusOr<LayerFile> ParseLayerFile(const std::string& argument);
 
 // One layer's mean moment.

@@ -92,6 +92,8 @@ TEST(ParseLayerFileTest, TheLayerIsGivenOrInTheName) {
   ASSERT_THAT(named, IsOk());
   EXPECT_EQ(named->layer, LayerIndex(13));
   EXPECT_EQ(named->path, "stats.d/transformer.h.13.mlp.c_proj_float32_mom2_100000.npz");
+  EXPECT_EQ(ParseLayerFile("model.layers.4.mlp.down_proj_float32_mom2_100000.npz")->layer,
+            LayerIndex(4));
   const auto given = ParseLayerFile("7=some=name.npz");
   ASSERT_THAT(given, IsOk());
   EXPECT_EQ(given->layer, LayerIndex(7));
@@ -102,6 +104,7 @@ TEST(ParseLayerFileTest, ANameWithoutLayerIsRefusedWithWhatToWrite) {
   EXPECT_THAT(ParseLayerFile("x.h.1.d/stats.npz"),
               StatusIs(kInvalid, HasSubstr("LAYER=x.h.1.d/stats.npz")));
   EXPECT_THAT(ParseLayerFile("transformer.h.x.npz"), StatusIs(kInvalid));
+  EXPECT_THAT(ParseLayerFile("model.layers.npz"), StatusIs(kInvalid));
 }
 
 }  // namespace

@@ -27,9 +27,12 @@ absl::Status TooLong(absl::string_view field, absl::string_view length, int cont
       {{std::string(field), what}});
 }
 
+// Where a text stands in its sequence.
+enum class TextPlace { kBeginning, kContinuation };
+
 // Tokens of `text`, not empty and no more than the context.
 absl::StatusOr<std::vector<TokenId>> TokensOf(absl::string_view field, absl::string_view text,
-                                              const Tokenizer& tokenizer,
+                                              TextPlace place, const Tokenizer& tokenizer,
                                               const GenerationLimits& limits) {
   AMEND_RETURN_IF_ERROR(CheckUtf8(field, text));
   if (text.empty()) return Invalid(field, "is empty");
@@ -38,7 +41,8 @@ absl::StatusOr<std::vector<TokenId>> TokensOf(absl::string_view field, absl::str
   if (at_least > limits.context_length) {
     return TooLong(field, absl::StrCat("at least ", at_least), limits.context_length);
   }
-  std::vector<TokenId> tokens = tokenizer.Encode(text);
+  std::vector<TokenId> tokens =
+      place == TextPlace::kBeginning ? tokenizer.Encode(text) : tokenizer.EncodeContinuation(text);
   if (tokens.empty()) return Invalid(field, "has no tokens");
   if (tokens.size() > static_cast<size_t>(limits.context_length)) {
     return TooLong(field, absl::StrCat(tokens.size()), limits.context_length);
@@ -67,7 +71,7 @@ absl::StatusOr<std::vector<TokenId>> PromptOf(const v1::GenerateRequest& request
                                               const GenerationLimits& limits) {
   switch (request.input_case()) {
     case v1::GenerateRequest::kPrompt:
-      return TokensOf("prompt", request.prompt(), tokenizer, limits);
+      return TokensOf("prompt", request.prompt(), TextPlace::kBeginning, tokenizer, limits);
     case v1::GenerateRequest::kTokenIds:
       return GivenTokens(request.token_ids(), limits);
     case v1::GenerateRequest::INPUT_NOT_SET:
@@ -165,11 +169,12 @@ absl::StatusOr<std::vector<ScoreItem>> PlanScore(const v1::ScoreRequest& request
     if (item.continuation().empty())
       return Invalid(absl::StrCat(field, ".continuation"), "is empty");
     ScoreItem planned;
+    AMEND_ASSIGN_OR_RETURN(planned.prompt, TokensOf(absl::StrCat(field, ".prompt"), item.prompt(),
+                                                    TextPlace::kBeginning, tokenizer, limits));
     AMEND_ASSIGN_OR_RETURN(
-        planned.prompt, TokensOf(absl::StrCat(field, ".prompt"), item.prompt(), tokenizer, limits));
-    AMEND_ASSIGN_OR_RETURN(planned.continuation,
-                           TokensOf(absl::StrCat(field, ".continuation"),
-                                    absl::StrCat(" ", item.continuation()), tokenizer, limits));
+        planned.continuation,
+        TokensOf(absl::StrCat(field, ".continuation"), absl::StrCat(" ", item.continuation()),
+                 TextPlace::kContinuation, tokenizer, limits));
     const size_t total = planned.prompt.size() + planned.continuation.size();
     if (total > static_cast<size_t>(limits.context_length)) {
       return TooLong(field, absl::StrCat(total), limits.context_length);

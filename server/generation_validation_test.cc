@@ -150,6 +150,34 @@ TEST_F(GenerationValidationTest, AContinuationIsTokenizedWithALeadingSpace) {
   EXPECT_THAT(items[0].continuation, ElementsAre(' ', 'b'));
 }
 
+// As Llama's: every text begins with a token of its own.
+class BeginningTokenizer : public ByteTokenizer {
+ public:
+  std::vector<TokenId> Encode(absl::string_view text) const override {
+    std::vector<TokenId> ids = ByteTokenizer::Encode(text);
+    ids.insert(ids.begin(), 1);
+    return ids;
+  }
+  std::vector<TokenId> EncodeContinuation(absl::string_view text) const override {
+    return ByteTokenizer::Encode(text);
+  }
+};
+
+TEST_F(GenerationValidationTest, WhatAModelExpectsBeforeATextStandsBeforePromptsAlone) {
+  const BeginningTokenizer tokenizer;
+  request_.set_prompt("ab");
+  AMEND_ASSERT_OK_AND_ASSIGN(const GenerationPlan plan,
+                             PlanGeneration(request_, tokenizer, limits_));
+  EXPECT_THAT(plan.prompt, ElementsAre(1, 'a', 'b'));
+  v1::ScoreRequest request;
+  v1::ScoreRequest::Item* item = request.add_items();
+  item->set_prompt("ab");
+  item->set_continuation("c");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto items, PlanScore(request, tokenizer, limits_));
+  EXPECT_THAT(items[0].prompt, ElementsAre(1, 'a', 'b'));
+  EXPECT_THAT(items[0].continuation, ElementsAre(' ', 'c'));
+}
+
 TEST_F(GenerationValidationTest, ScoreItemsOverTheLimitAreRefused) {
   v1::ScoreRequest request;
   EXPECT_THAT(PlanScore(request, tokenizer_, limits_), StatusIs(kInvalid, HasSubstr("0 items")));

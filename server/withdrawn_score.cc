@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<WithdrawnScore>> ScoreWithdrawn(const CausalLm& model
   std::vector<ScoreItem> items;
   for (const WithdrawnEdit& each : withdrawn) {
     items.push_back({tokenizer.Encode(each.edit.prompt),
-                     tokenizer.Encode(absl::StrCat(" ", each.edit.target_new))});
+                     tokenizer.EncodeContinuation(absl::StrCat(" ", each.edit.target_new))});
   }
   AMEND_ASSIGN_OR_RETURN(const auto before, ScoreContinuations(model, *request.before, items));
   AMEND_ASSIGN_OR_RETURN(const auto after, ScoreContinuations(model, *request.after, items));

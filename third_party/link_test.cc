@@ -12,6 +12,7 @@
 #include <prometheus/text_serializer.h>
 #include <rocksdb/db.h>
 #include <torch/csrc/autograd/variable.h>
+#include <utf8proc.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -92,7 +93,7 @@ TEST(LinkTest, AbseilContainersStatusAndMutex) {
   EXPECT_LT(absl::Uniform(generator, 0, 10), 10);
 }
 
-TEST(LinkTest, JsonPcre2AndSha256) {
+TEST(LinkTest, JsonPcre2Utf8ProcAndSha256) {
   EXPECT_EQ(nlohmann::json::parse(R"({"a": [1, 2]})")["a"][1], 2);
 
   int error = 0;
@@ -101,6 +102,8 @@ TEST(LinkTest, JsonPcre2AndSha256) {
                                    PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   ASSERT_NE(code, nullptr);
   pcre2_code_free(code);
+
+  EXPECT_TRUE(utf8proc_codepoint_valid(0x2581));
 
   unsigned char digest[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>("abc"), 3, digest);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "core/base/status_macros.h"
 #include "core/base/utf8.h"
@@ -49,24 +50,28 @@ absl::StatusOr<std::vector<std::string>> SampleContextTemplates(
     params.seed = seed + templates.size();
     Sampler sampler(params);
     std::vector<TokenId> tokens = tokenizer.Encode(opening);
+    const size_t beginning = tokenizer.beginning().size();
     const std::unique_ptr<DecodeState> state =
         decoder.NewSequence(HookStack::Empty(*model, 0.5), false);
     size_t done = 0;
-    while (tokens.size() < kSampleTokens) {
+    while (tokens.size() < beginning + kSampleTokens) {
       const Decoder::Row row{absl::MakeConstSpan(tokens).subspan(done), state.get()};
       done = tokens.size();
       AMEND_ASSIGN_OR_RETURN(const StepLogits logits, decoder.Step({row}));
       AMEND_ASSIGN_OR_RETURN(const SampledToken next, sampler.Sample(logits.row(0), tokens));
       tokens.push_back(next.id);
     }
-    // The end of a text is no text: written out, it would be read back as its characters.
+    // The beginning and the end of a text are no text: written out, they would be read back as
+    // their characters.
+    tokens.erase(tokens.begin(), tokens.begin() + static_cast<int64_t>(beginning));
     const std::vector<TokenId>& ends = model->config().end_of_text_ids;
     tokens.erase(
         std::remove_if(tokens.begin(), tokens.end(),
                        [&](TokenId id) { return std::count(ends.begin(), ends.end(), id) > 0; }),
         tokens.end());
     AMEND_ASSIGN_OR_RETURN(const std::string text, tokenizer.Decode(tokens));
-    templates.push_back(absl::StrCat(OneLine(text), ". {}"));
+    // A space that the tokenizer puts before every text is put there again.
+    templates.push_back(absl::StrCat(absl::StripPrefix(OneLine(text), " "), ". {}"));
   }
   return templates;
 }

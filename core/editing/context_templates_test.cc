@@ -1,6 +1,7 @@
 #include "core/editing/context_templates.h"
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/base/testing/status_matchers.h"
 #include "core/base/utf8.h"
@@ -46,6 +47,18 @@ TEST_F(ContextTemplatesTest, FiveTemplatesBeginWithTheirOpenings) {
   ASSERT_EQ(templates.size(), openings.size());
   for (size_t i = 0; i < openings.size(); ++i)
     EXPECT_TRUE(absl::StartsWith(templates[i], openings[i])) << templates[i];
+}
+
+TEST_F(ContextTemplatesTest, WhatATextBeginsWithIsLeftOut) {
+  for (const char* name : {"llama", "mistral"}) {
+    const std::string folder = absl::StrCat("tests/testdata/architectures/", name);
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(folder, LoadOptions()));
+    AMEND_ASSERT_OK_AND_ASSIGN(const auto tokenizer, Tokenizer::FromDirectory(folder));
+    AMEND_ASSERT_OK_AND_ASSIGN(const Templates templates,
+                               SampleContextTemplates(model, *tokenizer, 1));
+    EXPECT_TRUE(absl::StartsWith(templates[3], "I")) << name << ": " << templates[3];
+    EXPECT_TRUE(absl::StartsWith(templates[4], "You")) << name << ": " << templates[4];
+  }
 }
 
 TEST_F(ContextTemplatesTest, EachEndsWithItsOnlyPlaceHolder) {

@@ -55,7 +55,7 @@ absl::StatusOr<EditRows> MakeEditRows(const Tokenizer& tokenizer, const EditSett
     rows.prompts.push_back(MakeRow(tokenizer, before, after, edit.prompt, subject_end));
   }
   rows.essence = MakeRow(tokenizer, "", " is a", edit.subject, edit.subject.size());
-  rows.target = tokenizer.Encode(absl::StrCat(" ", edit.target_new));
+  rows.target = tokenizer.EncodeContinuation(absl::StrCat(" ", edit.target_new));
   return rows;
 }
 

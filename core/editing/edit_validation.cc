@@ -121,7 +121,7 @@ class EditChecker {
   void CheckPair(const std::string& field, absl::string_view prompt,
                  absl::string_view continuation) {
     const size_t length = tokenizer_.Encode(prompt).size() +
-                          tokenizer_.Encode(absl::StrCat(" ", continuation)).size();
+                          tokenizer_.EncodeContinuation(absl::StrCat(" ", continuation)).size();
     if (length > static_cast<size_t>(context_length_)) {
       Add(field, absl::StrCat("with its continuation is ", length, " tokens, the context is ",
                               context_length_));

@@ -12,7 +12,8 @@ namespace {
 
 ScoreItem MakeItem(const Tokenizer& tokenizer, absl::string_view prompt,
                    absl::string_view continuation) {
-  return ScoreItem{tokenizer.Encode(prompt), tokenizer.Encode(absl::StrCat(" ", continuation))};
+  return ScoreItem{tokenizer.Encode(prompt),
+                   tokenizer.EncodeContinuation(absl::StrCat(" ", continuation))};
 }
 
 // Share of places where both agree.

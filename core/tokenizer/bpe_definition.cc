@@ -79,24 +79,140 @@ absl::Status ReadIds(const std::string& path, absl::string_view entry, const Jso
   return absl::OkStatus();
 }
 
-// Refuses whatever would give other tokens than plain byte-level BPE does.
-absl::Status CheckKind(const std::string& path, const Json& json) {
-  const Json& normalizer = Member(json, "normalizer");
-  if (!normalizer.is_null()) return Malformed(path, "normalizer", normalizer, "null");
+// The pre-tokenizers' expressions, as tokenizer.json has them.
+constexpr char kLlama3Pattern[] =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char kQwen2Pattern[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
+                                 R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-  const Json& pre = Member(json, "pre_tokenizer");
-  if (!pre.is_object() || Member(pre, "type") != "ByteLevel") {
-    return Malformed(path, "pre_tokenizer", pre, "of type \"ByteLevel\"");
-  }
-  if (Member(pre, "add_prefix_space") != false) {
-    return Malformed(path, "pre_tokenizer.add_prefix_space", Member(pre, "add_prefix_space"),
-                     "false");
-  }
-  const Json& use_regex = Member(pre, "use_regex");
-  if (!use_regex.is_null() && use_regex != true) {
-    return Malformed(path, "pre_tokenizer.use_regex", use_regex, "true");
-  }
+constexpr char kSpaceMark[] = "\u2581";
 
+absl::Status Require(const std::string& path, const std::string& entry, const Json& object,
+                     const char* key, const Json& wanted) {
+  const Json& value = Member(object, key);
+  if (value == wanted) return absl::OkStatus();
+  return Malformed(path, absl::StrCat(entry, ".", key), value, Show(wanted));
+}
+
+// A "ByteLevel" that is the whole pre-tokenizer, or stands behind a "Split".
+absl::Status ReadByteLevel(const std::string& path, const std::string& entry, const Json& json,
+                           bool splits) {
+  if (Member(json, "type") != "ByteLevel") {
+    return Malformed(path, entry, json, "of type \"ByteLevel\"");
+  }
+  AMEND_RETURN_IF_ERROR(Require(path, entry, json, "add_prefix_space", false));
+  const Json& use_regex = Member(json, "use_regex");
+  if (use_regex == splits || (splits && use_regex.is_null())) return absl::OkStatus();
+  return Malformed(path, absl::StrCat(entry, ".use_regex"), use_regex, splits ? "true" : "false");
+}
+
+absl::Status ReadSplit(const std::string& path, const std::string& entry, const Json& json,
+                       BpeDefinition& out) {
+  if (Member(json, "type") != "Split") return Malformed(path, entry, json, "of type \"Split\"");
+  AMEND_RETURN_IF_ERROR(Require(path, entry, json, "behavior", "Isolated"));
+  AMEND_RETURN_IF_ERROR(Require(path, entry, json, "invert", false));
+  const Json& pattern = Member(json, "pattern");
+  const Json& regex = pattern.is_object() ? Member(pattern, "Regex") : pattern;
+  if (regex == kLlama3Pattern) {
+    out.split = SplitExpression::kLlama3;
+  } else if (regex == kQwen2Pattern) {
+    out.split = SplitExpression::kQwen2;
+  } else {
+    return Malformed(path, absl::StrCat(entry, ".pattern"), pattern,
+                     "the expression of Llama 3 or of Qwen2");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadPreTokenizer(const std::string& path, const Json& pre, BpeDefinition& out) {
+  const std::string entry = "pre_tokenizer";
+  if (out.spelling == Spelling::kSentencePiece) {
+    out.split = SplitExpression::kNone;
+    if (pre.is_null()) return absl::OkStatus();
+    if (!pre.is_object() || Member(pre, "type") != "Metaspace") {
+      return Malformed(path, entry, pre, "null or of type \"Metaspace\"");
+    }
+    AMEND_RETURN_IF_ERROR(Require(path, entry, pre, "replacement", kSpaceMark));
+    AMEND_RETURN_IF_ERROR(Require(path, entry, pre, "split", false));
+    const Json& scheme = Member(pre, "prepend_scheme");
+    out.begins_with_space |= scheme == "first" || scheme == "always";
+    out.only_one_space = true;
+    if (scheme == "first" || scheme == "always" || scheme == "never") return absl::OkStatus();
+    return Malformed(path, entry + ".prepend_scheme", scheme, "\"first\", \"always\" or \"never\"");
+  }
+  if (!pre.is_object()) return Malformed(path, entry, pre, "of type \"ByteLevel\"");
+  if (Member(pre, "type") != "Sequence") return ReadByteLevel(path, entry, pre, /*splits=*/true);
+  const Json& parts = Member(pre, "pretokenizers");
+  if (!parts.is_array() || parts.size() != 2 || !parts[0].is_object() || !parts[1].is_object()) {
+    return Malformed(path, entry, pre, "a \"Split\" and a \"ByteLevel\"");
+  }
+  AMEND_RETURN_IF_ERROR(ReadSplit(path, entry + ".pretokenizers[0]", parts[0], out));
+  return ReadByteLevel(path, entry + ".pretokenizers[1]", parts[1], /*splits=*/false);
+}
+
+absl::Status ReadNormalizer(const std::string& path, const Json& json, BpeDefinition& out) {
+  if (json.is_null()) return absl::OkStatus();
+  const Json& type = json.is_object() ? Member(json, "type") : json;
+  if (type == "Sequence" && Member(json, "normalizers").is_array()) {
+    for (const Json& part : json["normalizers"]) {
+      AMEND_RETURN_IF_ERROR(ReadNormalizer(path, part, out));
+    }
+    return absl::OkStatus();
+  }
+  if (out.spelling == Spelling::kByteLevel) {
+    if (type != "NFC") return Malformed(path, "normalizer", json, "null or of type \"NFC\"");
+    out.composes = true;
+    return absl::OkStatus();
+  }
+  if (type == "Prepend" && Member(json, "prepend") == kSpaceMark) {
+    out.begins_with_space = true;
+    return absl::OkStatus();
+  }
+  const Json space = {{"String", " "}};
+  if (type == "Replace" && Member(json, "pattern") == space &&
+      Member(json, "content") == kSpaceMark) {
+    return absl::OkStatus();
+  }
+  return Malformed(path, "normalizer", json, "one that marks spaces as U+2581");
+}
+
+// What is put before every text.
+absl::Status ReadPostProcessor(const std::string& path, const Json& json, BpeDefinition& out) {
+  if (json.is_null()) return absl::OkStatus();
+  const std::string entry = "post_processor";
+  const Json& type = json.is_object() ? Member(json, "type") : json;
+  if (type == "ByteLevel") return absl::OkStatus();
+  if (type == "Sequence" && Member(json, "processors").is_array()) {
+    for (const Json& part : json["processors"]) {
+      AMEND_RETURN_IF_ERROR(ReadPostProcessor(path, part, out));
+    }
+    return absl::OkStatus();
+  }
+  const Json& single = type == "TemplateProcessing" ? Member(json, "single") : Json();
+  if (!single.is_array() || single.empty() || !single.back().contains("Sequence")) {
+    return Malformed(path, entry, json, "a template of special tokens and then the text");
+  }
+  for (size_t i = 0; i + 1 < single.size(); ++i) {
+    const Json& name = single[i].value("/SpecialToken/id"_json_pointer, Json());
+    const Json& special = Member(json, "special_tokens");
+    const Json ids = name.is_string() && special.is_object() && special.contains(name)
+                         ? special[name.get<std::string>()].value("ids", Json())
+                         : Json();
+    if (!ids.is_array()) {
+      return Malformed(path, absl::StrCat(entry, ".single[", i, "]"), single[i],
+                       "a special token with its ids");
+    }
+    for (const Json& id : ids) {
+      if (!id.is_number_integer()) return Malformed(path, entry, id, "an id");
+      out.beginning.push_back(id.get<int64_t>());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Refuses whatever would give other tokens than the kinds of BPE that are read.
+absl::Status ReadKind(const std::string& path, const Json& json, BpeDefinition& out) {
   const Json& model = Member(json, "model");
   if (!model.is_object()) return Malformed(path, "model", model, "an object");
   // Files of 2019 have no type: BPE was the only one.
@@ -110,11 +226,11 @@ absl::Status CheckKind(const std::string& path, const Json& json) {
   }
   const Json& dropout = Member(model, "dropout");
   if (!dropout.is_null() && dropout != 0) return Malformed(path, "model.dropout", dropout, "0");
-  const Json& ignore_merges = Member(model, "ignore_merges");
-  if (!ignore_merges.is_null() && ignore_merges != false) {
-    return Malformed(path, "model.ignore_merges", ignore_merges, "false");
-  }
-  return absl::OkStatus();
+  out.whole_words = Member(model, "ignore_merges") == true;
+  if (Member(model, "byte_fallback") == true) out.spelling = Spelling::kSentencePiece;
+  AMEND_RETURN_IF_ERROR(ReadNormalizer(path, Member(json, "normalizer"), out));
+  AMEND_RETURN_IF_ERROR(ReadPreTokenizer(path, Member(json, "pre_tokenizer"), out));
+  return ReadPostProcessor(path, Member(json, "post_processor"), out);
 }
 
 // "a b" as its two parts, if it is that.
@@ -152,14 +268,21 @@ absl::Status ReadAdded(const std::string& path, const Json& added, BpeDefinition
       return Malformed(path, entry, token, "an object with content and id");
     }
     out.added.emplace_back(token["content"].get<std::string>(), token["id"].get<int64_t>());
+    if (Member(token, "special") != false) continue;
+    for (const char* key : {"single_word", "lstrip", "rstrip"}) {
+      if (Member(token, key) == true) {
+        return Malformed(path, absl::StrCat(entry, ".", key), token[key], "false");
+      }
+    }
+    if (!out.added.back().first.empty()) out.matched.push_back(out.added.back());
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<BpeDefinition> ReadTokenizerJson(const std::string& path) {
   AMEND_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(path));
-  AMEND_RETURN_IF_ERROR(CheckKind(path, json));
   BpeDefinition definition;
+  AMEND_RETURN_IF_ERROR(ReadKind(path, json, definition));
   definition.vocabulary_source = path;
   definition.merges_source = path;
   const Json& model = Member(json, "model");

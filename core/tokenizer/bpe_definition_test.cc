@@ -4,6 +4,7 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -130,9 +131,105 @@ TEST_F(BpeDefinitionTest, PreTokenizerWithoutRegexIsInvalid) {
                 "use_regex", "false");
 }
 
-TEST_F(BpeDefinitionTest, NormalizerIsInvalid) {
-  ExpectInvalid(ErrorAfter("\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}"),
-                "tokenizer.json", "normalizer", "NFC");
+TEST_F(BpeDefinitionTest, OtherNormalizersAreInvalid) {
+  for (const std::string type : {"NFKC", "Lowercase", "Prepend"}) {
+    ExpectInvalid(ErrorAfter("\"normalizer\": null",
+                             absl::StrCat("\"normalizer\": {\"type\": \"", type, "\"}")),
+                  "tokenizer.json", "normalizer", type);
+  }
+}
+
+TEST_F(BpeDefinitionTest, NfcIsRead) {
+  EXPECT_EQ(ErrorAfter("\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}"),
+            absl::OkStatus());
+  EXPECT_TRUE(ReadBpeDefinition(directory_)->composes);
+}
+
+constexpr char kByteLevel[] =
+    R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})";
+
+std::string SplitBy(const std::string& pattern, bool use_regex) {
+  return absl::StrCat(
+      R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": ")", pattern,
+      R"("}, "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", )",
+      R"("add_prefix_space": false, "use_regex": )", use_regex ? "true" : "false", "}]}");
+}
+
+TEST_F(BpeDefinitionTest, OtherExpressionsAreInvalidAndNamed) {
+  ExpectInvalid(ErrorAfter(kByteLevel, SplitBy("[a-z]+", false)), "tokenizer.json",
+                "pre_tokenizer.pretokenizers[0].pattern", "[a-z]+");
+  ExpectInvalid(ErrorAfter(kByteLevel, R"({"type": "Sequence", "pretokenizers": []})"),
+                "tokenizer.json", "pre_tokenizer", "Sequence");
+}
+
+TEST_F(BpeDefinitionTest, ABeginningIsRead) {
+  EXPECT_EQ(ErrorAfter("\"normalizer\": null",
+                       R"("normalizer": null, "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<end>"}}, {"Sequence": {"id": "A"}}],
+            "special_tokens": {"<end>": {"id": "<end>", "ids": [3]}}})"),
+            absl::OkStatus());
+  EXPECT_THAT(ReadBpeDefinition(directory_)->beginning, ElementsAre(3));
+}
+
+TEST_F(BpeDefinitionTest, WhatWouldFollowATextIsInvalid) {
+  ExpectInvalid(ErrorAfter("\"normalizer\": null",
+                           R"("normalizer": null, "post_processor": {"type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<end>"}}]})"),
+                "tokenizer.json", "post_processor", "SpecialToken");
+  ExpectInvalid(ErrorAfter("\"normalizer\": null",
+                           R"("normalizer": null, "post_processor": {"type": "BertProcessing"})"),
+                "tokenizer.json", "post_processor", "BertProcessing");
+  ExpectInvalid(ErrorAfter("\"normalizer\": null",
+                           R"("normalizer": null, "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]})"),
+                "tokenizer.json", "post_processor.single[0]", "<s>");
+}
+
+TEST_F(BpeDefinitionTest, OnlyTokensThatAreNotSpecialStandForTheirContent) {
+  EXPECT_EQ(ErrorAfter("{\"id\": 3, \"content\": \"<end>\"}",
+                       R"({"id": 3, "content": "<end>", "special": true},
+                          {"id": 4, "content": "  ", "special": false})"),
+            absl::OkStatus());
+  const BpeDefinition definition = ReadBpeDefinition(directory_).value();
+  EXPECT_THAT(definition.added, ElementsAre(Pair("<end>", 3), Pair("  ", 4)));
+  EXPECT_THAT(definition.matched, ElementsAre(Pair("  ", 4)));
+  ExpectInvalid(ErrorAfter("{\"id\": 3, \"content\": \"<end>\"}",
+                           R"({"id": 3, "content": "x", "special": false, "lstrip": true})"),
+                "tokenizer.json", "added_tokens[0].lstrip", "true");
+}
+
+TEST_F(BpeDefinitionTest, SentencePieceIsToldByItsByteFallback) {
+  const std::string model = "\"type\": \"BPE\"";
+  const std::string with = absl::StrCat(model, ", \"byte_fallback\": true");
+  const std::string metaspace =
+      R"({"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": false})";
+  const auto status = [&](const std::string& pre, const std::string& normalizer) {
+    Write("tokenizer.json",
+          absl::StrReplaceAll(kTokenizerJson,
+                              {{model, with},
+                               {kByteLevel, pre},
+                               {"\"normalizer\": null", "\"normalizer\": " + normalizer}}));
+    return ReadBpeDefinition(directory_).status();
+  };
+  ASSERT_EQ(status(metaspace, "null"), absl::OkStatus());
+  BpeDefinition definition = ReadBpeDefinition(directory_).value();
+  EXPECT_EQ(definition.spelling, Spelling::kSentencePiece);
+  EXPECT_EQ(definition.split, SplitExpression::kNone);
+  EXPECT_TRUE(definition.begins_with_space && definition.only_one_space);
+  ASSERT_EQ(status("null", R"({"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "\u2581"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]})"),
+            absl::OkStatus());
+  definition = ReadBpeDefinition(directory_).value();
+  EXPECT_TRUE(definition.begins_with_space);
+  EXPECT_FALSE(definition.only_one_space);
+  ExpectInvalid(
+      status(absl::StrReplaceAll(metaspace, {{"\"split\": false", "\"split\": true"}}), "null"),
+      "tokenizer.json", "pre_tokenizer.split", "true");
+  ExpectInvalid(status(kByteLevel, "null"), "tokenizer.json", "pre_tokenizer", "ByteLevel");
+  ExpectInvalid(
+      status("null", R"({"type": "Replace", "pattern": {"String": "a"}, "content": "b"})"),
+      "tokenizer.json", "normalizer", "Replace");
 }
 
 TEST_F(BpeDefinitionTest, SubwordPrefixIsInvalid) {

@@ -16,14 +16,36 @@
 namespace amend {
 namespace {
 
-// GPT-2's expression with \s and \S spelt out as Unicode's White_Space: PCRE2's own \s also matches
+// The expressions with \s and \S spelt out as Unicode's White_Space: PCRE2's own \s also matches
 // U+180E, which has not been a space since Unicode 6.3.
 #define AMEND_SPACES R"(\x09-\x0d\x{85}\p{Z})"
-constexpr char kExpression[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+)"
-                               R"(| ?[^)" AMEND_SPACES R"(\p{L}\p{N}]+)"
-                               R"(|[)" AMEND_SPACES R"(]+(?![^)" AMEND_SPACES R"(]))"
-                               R"(|[)" AMEND_SPACES R"(]+)";
+constexpr char kGpt2[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+)"
+                         R"(| ?[^)" AMEND_SPACES R"(\p{L}\p{N}]+)"
+                         R"(|[)" AMEND_SPACES R"(]+(?![^)" AMEND_SPACES R"(]))"
+                         R"(|[)" AMEND_SPACES R"(]+)";
+#define AMEND_LATER(DIGITS)                                                                  \
+  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" DIGITS R"(| ?[^)" AMEND_SPACES \
+  R"(\p{L}\p{N}]+[\r\n]*|[)" AMEND_SPACES R"(]*[\r\n]+)"                                     \
+  R"(|[)" AMEND_SPACES R"(]+(?![^)" AMEND_SPACES R"(]))"                                     \
+  R"(|[)" AMEND_SPACES R"(]+)"
+constexpr char kLlama3[] = AMEND_LATER(R"(\p{N}{1,3})");
+constexpr char kQwen2[] = AMEND_LATER(R"(\p{N})");
+#undef AMEND_LATER
 #undef AMEND_SPACES
+
+const char* ExpressionOf(SplitExpression split) {
+  switch (split) {
+    case SplitExpression::kLlama3:
+      return kLlama3;
+    case SplitExpression::kQwen2:
+      return kQwen2;
+    case SplitExpression::kGpt2:
+      return kGpt2;
+    case SplitExpression::kNone:
+      break;
+  }
+  return R"((?s:.+))";
+}
 
 // For what cannot happen: going on would give wrong tokens silently.
 [[noreturn]] void Die(const char* what, int code) {
@@ -65,12 +87,13 @@ PreTokenizer::PreTokenizer(std::unique_ptr<Regex> regex) : regex_(std::move(rege
 
 PreTokenizer::~PreTokenizer() = default;
 
-absl::StatusOr<std::unique_ptr<PreTokenizer>> PreTokenizer::Create() {
+absl::StatusOr<std::unique_ptr<PreTokenizer>> PreTokenizer::Create(SplitExpression split) {
   auto regex = std::make_unique<Regex>();
   int error = 0;
   PCRE2_SIZE offset = 0;
-  regex->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kExpression), PCRE2_ZERO_TERMINATED,
-                              PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+  regex->code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ExpressionOf(split)), PCRE2_ZERO_TERMINATED,
+                    PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   if (regex->code == nullptr) {
     return absl::InternalError(absl::StrCat("PCRE2 refuses the pre-tokenizer's expression at ",
                                             offset, ": ", ErrorText(error)));

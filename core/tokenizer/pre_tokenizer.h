@@ -6,12 +6,14 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/tokenizer/bpe_definition.h"
 
 namespace amend {
 
-// Cuts text into the words within which byte pairs are merged, by GPT-2's regular expression:
-// contractions, letters, digits and other characters, each with at most one space before it, and
-// white space. Character classes are those of the Unicode version that PCRE2 was built with.
+// Cuts text into the words within which byte pairs are merged, by the regular expression of GPT-2
+// (contractions, letters, digits and other characters, each with at most one space before it, and
+// white space), Llama 3 or Qwen2; or not at all. Character classes are those of the Unicode version
+// that PCRE2 was built with.
 //
 // The words cover the text exactly, in order, whatever its bytes. Bytes that are not well-formed
 // UTF-8 are set apart first: each run of them is one word, and the text on either side is cut as if
@@ -21,7 +23,7 @@ namespace amend {
 class PreTokenizer {
  public:
   // INTERNAL when PCRE2 refuses the expression, as it does when built without Unicode.
-  static absl::StatusOr<std::unique_ptr<PreTokenizer>> Create();
+  static absl::StatusOr<std::unique_ptr<PreTokenizer>> Create(SplitExpression split);
   ~PreTokenizer();
   PreTokenizer(const PreTokenizer&) = delete;
   PreTokenizer& operator=(const PreTokenizer&) = delete;

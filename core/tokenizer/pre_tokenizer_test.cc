@@ -13,10 +13,37 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 std::vector<std::string> Words(absl::string_view text) {
-  static const PreTokenizer* const pre = PreTokenizer::Create().value().release();
+  static const PreTokenizer* const pre =
+      PreTokenizer::Create(SplitExpression::kGpt2).value().release();
   std::vector<std::string> words;
   pre->ForEachWord(text, [&](absl::string_view word) { words.emplace_back(word); });
   return words;
+}
+
+std::vector<std::string> WordsBy(SplitExpression split, absl::string_view text) {
+  const auto pre = PreTokenizer::Create(split).value();
+  std::vector<std::string> words;
+  pre->ForEachWord(text, [&](absl::string_view word) { words.emplace_back(word); });
+  return words;
+}
+
+TEST(PreTokenizerTest, Llama3CutsNumbersInThreesAndQwen2InSingles) {
+  EXPECT_THAT(WordsBy(SplitExpression::kLlama3, "in 12345"), ElementsAre("in", " ", "123", "45"));
+  EXPECT_THAT(WordsBy(SplitExpression::kQwen2, "in 123"), ElementsAre("in", " ", "1", "2", "3"));
+}
+
+TEST(PreTokenizerTest, LaterExpressionsKnowContractionsInAnyCaseAndKeepLineEndsApart) {
+  for (const SplitExpression split : {SplitExpression::kLlama3, SplitExpression::kQwen2}) {
+    EXPECT_THAT(WordsBy(split, "DON'T don't"), ElementsAre("DON", "'T", " don", "'t"));
+    EXPECT_THAT(WordsBy(split, "a;\n\nb  \n c"), ElementsAre("a", ";\n\n", "b", "  \n", " c"));
+    EXPECT_THAT(WordsBy(split, "(a) \"b\""), ElementsAre("(a", ")", " \"", "b", "\""));
+    EXPECT_THAT(WordsBy(split, "a \u180Eb"), ElementsAre("a", " \u180E", "b"));
+  }
+}
+
+TEST(PreTokenizerTest, WithoutAnExpressionATextIsOneWord) {
+  EXPECT_THAT(WordsBy(SplitExpression::kNone, "a b\nc"), ElementsAre("a b\nc"));
+  EXPECT_THAT(WordsBy(SplitExpression::kNone, "a \xff b"), ElementsAre("a ", "\xff", " b"));
 }
 
 TEST(PreTokenizerTest, EmptyTextHasNoWords) { EXPECT_THAT(Words(""), IsEmpty()); }

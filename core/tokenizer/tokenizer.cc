@@ -4,13 +4,13 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/tokenizer/bpe_definition.h"
-#include "core/tokenizer/byte_level_bpe.h"
+#include "core/tokenizer/bpe_tokenizer.h"
 
 namespace amend {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromDirectory(const std::string& directory) {
   AMEND_ASSIGN_OR_RETURN(const BpeDefinition definition, ReadBpeDefinition(directory));
-  return ByteLevelBpe::Create(definition);
+  return BpeTokenizer::Create(definition);
 }
 
 absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const TokenId> ids) const {

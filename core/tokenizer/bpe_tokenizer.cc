@@ -1,13 +1,19 @@
-#include "core/tokenizer/byte_level_bpe.h"
+#include "core/tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
+#include "core/base/utf8.h"
+#include "core/tokenizer/composed_text.h"
 
 namespace amend {
 namespace {
@@ -51,6 +57,20 @@ class ByteAlphabet {
   std::array<int, 0x100 + 68> code_to_byte_;
 };
 
+// How SentencePiece writes a space.
+constexpr absl::string_view kSpaceMark = "\u2581";
+
+// Whether `token` is SentencePiece's "<0x41>", and that byte.
+bool IsByteToken(absl::string_view token, std::string& byte) {
+  if (token.size() != 6 || !absl::ConsumePrefix(&token, "<0x") ||
+      !absl::ConsumeSuffix(&token, ">") || !absl::ascii_isxdigit(token[0]) ||
+      !absl::ascii_isxdigit(token[1])) {
+    return false;
+  }
+  byte = absl::HexStringToBytes(token);
+  return true;
+}
+
 std::string Quote(absl::string_view text) {
   return absl::StrCat("\"", absl::Utf8SafeCEscape(text.substr(0, 80)), "\"");
 }
@@ -69,9 +89,9 @@ uint64_t PairKey(TokenId left, TokenId right) {
 
 // One word while its pairs are merged: a linked list of tokens and a heap of the merges that were
 // possible when they were pushed. Reused from word to word.
-class ByteLevelBpe::Word {
+class BpeTokenizer::Word {
  public:
-  explicit Word(const ByteLevelBpe& bpe) : bpe_(bpe) {}
+  explicit Word(const BpeTokenizer& bpe) : bpe_(bpe) {}
 
   void AppendTokens(absl::string_view word, std::vector<TokenId>& out) {
     Load(word);
@@ -100,14 +120,32 @@ class ByteLevelBpe::Word {
   };
 
   void Load(absl::string_view word) {
-    const int32_t size = static_cast<int32_t>(word.size());
     nodes_.clear();
-    for (int32_t i = 0; i < size; ++i) {
-      nodes_.push_back({bpe_.byte_tokens_[static_cast<unsigned char>(word[i])], i - 1,
-                        i + 1 < size ? i + 1 : -1});
+    while (!word.empty()) {
+      size_t length = 1;
+      if (bpe_.spelling_ == Spelling::kSentencePiece) {
+        const Utf8Step step = FirstUtf8(word);
+        const auto character = bpe_.words_.find(word.substr(0, step.length));
+        if (step.kind == Utf8Step::Kind::kValid && character != bpe_.words_.end()) {
+          Append(character->second);
+          word.remove_prefix(step.length);
+          continue;
+        }
+        length = step.length;
+      }
+      for (const char byte : word.substr(0, length)) {
+        Append(bpe_.byte_tokens_[static_cast<unsigned char>(byte)]);
+      }
+      word.remove_prefix(length);
     }
+    nodes_.back().next = -1;
     heap_.clear();
-    for (int32_t i = 0; i + 1 < size; ++i) Push(i);
+    for (int32_t i = 0; nodes_[i].next >= 0; ++i) Push(i);
+  }
+
+  void Append(TokenId token) {
+    const int32_t place = static_cast<int32_t>(nodes_.size());
+    nodes_.push_back({token, place - 1, place + 1});
   }
 
   const Merge* MergeAt(int32_t position) const {
@@ -137,21 +175,32 @@ class ByteLevelBpe::Word {
     Push(candidate.position);
   }
 
-  const ByteLevelBpe& bpe_;
+  const BpeTokenizer& bpe_;
   std::vector<Node> nodes_;
   std::vector<Candidate> heap_;
 };
 
-absl::StatusOr<std::unique_ptr<ByteLevelBpe>> ByteLevelBpe::Create(
+absl::StatusOr<std::unique_ptr<BpeTokenizer>> BpeTokenizer::Create(
     const BpeDefinition& definition) {
-  auto bpe = std::unique_ptr<ByteLevelBpe>(new ByteLevelBpe());
-  AMEND_ASSIGN_OR_RETURN(bpe->pre_tokenizer_, PreTokenizer::Create());
+  auto bpe = std::unique_ptr<BpeTokenizer>(new BpeTokenizer());
+  bpe->spelling_ = definition.spelling;
+  bpe->composes_ = definition.composes;
+  bpe->whole_words_ = definition.whole_words;
+  bpe->begins_with_space_ = definition.begins_with_space;
+  bpe->only_one_space_ = definition.only_one_space;
+  AMEND_ASSIGN_OR_RETURN(bpe->pre_tokenizer_, PreTokenizer::Create(definition.split));
   AMEND_RETURN_IF_ERROR(bpe->AddVocabulary(definition));
   AMEND_RETURN_IF_ERROR(bpe->AddMerges(definition));
+  AMEND_RETURN_IF_ERROR(bpe->AddBeginning(definition));
+  for (const auto& [content, id] : definition.matched) {
+    bpe->matched_.emplace_back(content, static_cast<TokenId>(id));
+  }
+  std::sort(bpe->matched_.begin(), bpe->matched_.end(),
+            [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   return bpe;
 }
 
-absl::Status ByteLevelBpe::AddVocabulary(const BpeDefinition& definition) {
+absl::Status BpeTokenizer::AddVocabulary(const BpeDefinition& definition) {
   const std::string& source = definition.vocabulary_source;
   // Added tokens go first: they are spelt plainly, also where the vocabulary repeats them.
   absl::flat_hash_map<TokenId, absl::string_view> names;
@@ -178,12 +227,21 @@ absl::Status ByteLevelBpe::AddVocabulary(const BpeDefinition& definition) {
     AMEND_RETURN_IF_ERROR(claim(token, id));
     const auto it = added.find(token);
     if (it != added.end() && it->second == id) continue;
-    if (token.empty() || !alphabet.ToBytes(token, bytes)) {
-      return absl::InvalidArgumentError(absl::StrCat(source, ": token ", Quote(token), " (id ", id,
-                                                     ") is not spelt in the byte-level alphabet"));
+    bool is_byte = false;
+    if (spelling_ == Spelling::kSentencePiece) {
+      is_byte = IsByteToken(token, bytes);
+      if (!is_byte) bytes = absl::StrReplaceAll(token, {{kSpaceMark, " "}});
+    } else {
+      if (token.empty() || !alphabet.ToBytes(token, bytes)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(source, ": token ", Quote(token), " (id ", id,
+                         ") is not spelt in the byte-level alphabet"));
+      }
+      is_byte = bytes.size() == 1;
     }
-    if (bytes.size() == 1) byte_tokens_[static_cast<unsigned char>(bytes[0])] = id;
+    if (is_byte) byte_tokens_[static_cast<unsigned char>(bytes[0])] = id;
     bytes_[id] = bytes;
+    if (whole_words_ || (spelling_ == Spelling::kSentencePiece && !is_byte)) words_[bytes] = id;
   }
   for (int byte = 0; byte < 256; ++byte) {
     if (byte_tokens_[byte] >= 0) continue;
@@ -194,7 +252,7 @@ absl::Status ByteLevelBpe::AddVocabulary(const BpeDefinition& definition) {
   return absl::OkStatus();
 }
 
-absl::Status ByteLevelBpe::AddMerges(const BpeDefinition& definition) {
+absl::Status BpeTokenizer::AddMerges(const BpeDefinition& definition) {
   absl::flat_hash_map<absl::string_view, TokenId> ids;
   ids.reserve(definition.vocabulary.size());
   for (const auto& [token, id] : definition.vocabulary) {
@@ -226,21 +284,84 @@ absl::Status ByteLevelBpe::AddMerges(const BpeDefinition& definition) {
   return absl::OkStatus();
 }
 
-const ByteLevelBpe::Merge* ByteLevelBpe::FindMerge(TokenId left, TokenId right) const {
+const BpeTokenizer::Merge* BpeTokenizer::FindMerge(TokenId left, TokenId right) const {
   const auto it = merges_.find(PairKey(left, right));
   return it == merges_.end() ? nullptr : &it->second;
 }
 
-std::vector<TokenId> ByteLevelBpe::Encode(absl::string_view text) const {
-  std::vector<TokenId> ids;
-  ids.reserve(text.size() / 3 + 1);
-  Word word(*this);
-  pre_tokenizer_->ForEachWord(text,
-                              [&](absl::string_view bytes) { word.AppendTokens(bytes, ids); });
+absl::Status BpeTokenizer::AddBeginning(const BpeDefinition& definition) {
+  for (const int64_t id : definition.beginning) {
+    if (id < 0 || id >= vocabulary_size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(definition.vocabulary_source, ": a text begins with token ", id,
+                       ", outside the vocabulary of ", vocabulary_size()));
+    }
+    beginning_.push_back(static_cast<TokenId>(id));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<TokenId> BpeTokenizer::Encode(absl::string_view text) const {
+  std::vector<TokenId> ids = beginning_;
+  const bool has_space = absl::StartsWith(text, " ") || absl::StartsWith(text, kSpaceMark);
+  if (begins_with_space_ && !text.empty() && !(only_one_space_ && has_space)) {
+    AppendText(absl::StrCat(" ", text), ids);
+  } else {
+    AppendText(text, ids);
+  }
   return ids;
 }
 
-absl::string_view ByteLevelBpe::TokenBytes(TokenId id) const {
+std::vector<TokenId> BpeTokenizer::EncodeContinuation(absl::string_view text) const {
+  std::vector<TokenId> ids;
+  AppendText(text, ids);
+  return ids;
+}
+
+void BpeTokenizer::AppendText(absl::string_view text, std::vector<TokenId>& out) const {
+  std::string changed;
+  if (composes_) {
+    changed = ComposeCharacters(text);
+    text = changed;
+  } else if (spelling_ == Spelling::kSentencePiece) {
+    changed = absl::StrReplaceAll(text, {{kSpaceMark, " "}});
+    text = changed;
+  }
+  out.reserve(out.size() + text.size() / 3 + 1);
+  Word word(*this);
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size() && !matched_.empty();) {
+    const std::pair<std::string, TokenId>* match = MatchedAt(text.substr(i));
+    if (match == nullptr) {
+      ++i;
+      continue;
+    }
+    AppendStretch(text.substr(begin, i - begin), word, out);
+    out.push_back(match->second);
+    begin = i += match->first.size();
+  }
+  AppendStretch(text.substr(begin), word, out);
+}
+
+void BpeTokenizer::AppendStretch(absl::string_view text, Word& word,
+                                 std::vector<TokenId>& out) const {
+  pre_tokenizer_->ForEachWord(text, [&](absl::string_view bytes) {
+    if (whole_words_) {
+      const auto whole = words_.find(bytes);
+      if (whole != words_.end()) return out.push_back(whole->second);
+    }
+    word.AppendTokens(bytes, out);
+  });
+}
+
+const std::pair<std::string, TokenId>* BpeTokenizer::MatchedAt(absl::string_view text) const {
+  for (const auto& token : matched_) {
+    if (absl::StartsWith(text, token.first)) return &token;
+  }
+  return nullptr;
+}
+
+absl::string_view BpeTokenizer::TokenBytes(TokenId id) const {
   if (id < 0 || id >= vocabulary_size()) return {};
   return bytes_[id];
 }
