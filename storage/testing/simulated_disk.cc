@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
 
 namespace amend {
 
@@ -365,6 +368,34 @@ std::shared_ptr<SimulatedDisk> SimulatedDisk::AfterKill() const {
   absl::MutexLock new_lock(&disk->mutex_);
   disk->root_ = Copy(*root_, &done);
   return disk;
+}
+
+std::string SimulatedDisk::Digest() const {
+  Sha256Stream digest;
+  const auto add = [&digest](const std::string& bytes) {
+    digest.Update(absl::StrCat(bytes.size(), ":"));
+    digest.Update(bytes);
+  };
+  // A file may have two names, so nodes are numbered in the order in which they are met.
+  std::map<const Node*, size_t> numbers;
+  const std::function<void(const Node&)> visit = [&](const Node& node) {
+    const auto [number, is_new] = numbers.emplace(&node, numbers.size());
+    digest.Update(absl::StrCat("#", number->second, ";"));
+    if (!is_new) return;
+    digest.Update(absl::StrCat(node.is_directory, node.broken, ";"));
+    add(node.bytes);
+    add(*node.synced_bytes);
+    for (const auto* entries : {&node.entries, &node.synced_entries}) {
+      digest.Update(absl::StrCat(entries->size(), ";"));
+      for (const auto& [name, entry] : *entries) {
+        add(name);
+        visit(*entry);
+      }
+    }
+  };
+  absl::MutexLock lock(&mutex_);
+  visit(*root_);
+  return digest.HexDigest();
 }
 
 std::vector<std::string> SimulatedDisk::Files() const {

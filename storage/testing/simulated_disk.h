@@ -84,6 +84,8 @@ class SimulatedDisk : public rocksdb::FileSystem {
   // The disk after all programs were killed now: all is there, but what was not synced may still
   // be lost.
   std::shared_ptr<SimulatedDisk> AfterKill() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of all that programs and power cuts can find on it: disks with the same digest behave alike.
+  std::string Digest() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Full names of all files, sorted.
   std::vector<std::string> Files() const ABSL_LOCKS_EXCLUDED(mutex_);
 
