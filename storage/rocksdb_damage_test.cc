@@ -143,7 +143,7 @@ std::vector<Record> OneOfEachFamily() {
       {"revisions", EncodeNumberKey(1), "revisions/1"},
       {"factors", EncodeFactorKey({Revision(1), LayerIndex(2), FactorPart::kU}), "factors/1/2/U"},
       {"ledger", EncodeLedgerKey({"s", 0}), "ledger/"},
-      {"pending", EncodeNumberKey(5), "pending/5"},
+      {"pending", EncodeNumberKey(6), "pending/6"},
       {"labels", "live", "labels/live"},
       {"audit", EncodeNumberKey(1), "audit/1"}};
 }
@@ -165,7 +165,7 @@ TEST_F(DamagedStore, AFlippedBitInEachColumnFamilyIsDataLossNamingKeyAndDigests)
         found.Update((*store)->ReadFactors(Revision(1)).status());
         found.Update((*store)->ListLedger("s", 0, 10).status());
         found.Update((*store)->GetLabel("live").status());
-        found.Update((*store)->ListAudit(INT64_MAX, 10).status());
+        found.Update((*store)->ListAudit(INT64_MAX, 100).status());
       }
       EXPECT_THAT(found, StatusIs(StatusCode::kDataLoss,
                                   AllOf(HasSubstr(record.name), HasSubstr("expected digest"),

@@ -26,6 +26,10 @@ rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
   // A start writes what it finds in the log to tables, synced, before anybody is answered from it:
   // the kernel may show bytes that it failed to sync, and forget them later.
   options.avoid_flush_during_recovery = false;
+  // All families go to tables together, so that there is one log with all that is in none of them.
+  // Of two logs the older one could lose its end, and what is in the newer one be served without
+  // it.
+  options.atomic_flush = true;
   options.max_total_wal_size = kMaxWalBytes;
   options.skip_stats_update_on_db_open = true;
   options.keep_log_file_num = 2;

@@ -13,6 +13,7 @@ TEST(RocksDbOptionsTest, WhatWouldLoseAcknowledgedWritesIsOff) {
   EXPECT_EQ(options.recycle_log_file_num, 0u);
   EXPECT_EQ(options.wal_recovery_mode, rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords);
   EXPECT_FALSE(options.avoid_flush_during_recovery);
+  EXPECT_TRUE(options.atomic_flush);
   EXPECT_TRUE(options.paranoid_checks);
   EXPECT_TRUE(CheckedRead().verify_checksums);
 }

@@ -26,7 +26,7 @@
 namespace amend {
 namespace {
 
-constexpr int kRestarts = 6;
+constexpr int kRestarts = 7;
 
 // The world just before an operation.
 struct Moment {

@@ -1,6 +1,8 @@
 #include "storage/testing/store_script.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -74,6 +76,41 @@ StoreStep Move(int64_t from, int64_t to, int64_t generation, const std::string& 
   return step;
 }
 
+// Revision 4 is revision 1 without its first edit, and live.
+StoreStep Withdrawal() {
+  StoreStep step = Move(1, 4, 3, "withdraw");
+  step.revision.emplace();
+  step.revision->revision = Revision(4);
+  step.revision->parent = Revision(1);
+  step.revision->state = RevisionState::kValidated;
+  step.revision->gate.passed = true;
+  step.revision->withdrawn = {EditId{Revision(1), 0}};
+  return step;
+}
+
+StoreStep SetCanary(int64_t to) {
+  StoreStep step;
+  step.label = LabelMove{"canary", Revision(to), std::nullopt};
+  step.audit = AuditRecord{"somebody", "set_label", "canary", Revision(0), Revision(to), "", 4000};
+  return step;
+}
+
+StoreStep DeleteCanary(int64_t from) {
+  StoreStep step;
+  step.label_deletion = LabelDeletion{"canary", std::nullopt};
+  step.audit =
+      AuditRecord{"somebody", "delete_label", "canary", Revision(from), Revision(0), "", 4001};
+  return step;
+}
+
+StoreStep Mark(int64_t revision, const std::string& verb, const RevisionMarks& marks) {
+  StoreStep step;
+  step.marks = MarkChange{Revision(revision), marks};
+  step.audit =
+      AuditRecord{"somebody", verb, "", Revision(revision), Revision(revision), "why", 5000};
+  return step;
+}
+
 // Compares answers; keeps the first difference.
 struct Comparison {
   template <typename T>
@@ -134,6 +171,22 @@ std::vector<ScriptStep> StoreScript(int restarts) {
   commit("roll back to revision 1", Move(3, 1, 2, "rollback"));
   append(Batch("t", 1, BatchState::kFailed));
   restart(6);
+  commit("withdraw an edit: revision 4", Withdrawal());
+  append(Batch("t", 2, BatchState::kDurable));
+  commit("stage revision 5", EndOf({"t", 2}, 5, 3, BatchState::kValidated));
+  commit("set label canary", SetCanary(5));
+  commit("delete label canary", DeleteCanary(5));
+  commit("pin revision 5", Mark(5, "pin", {true, 0, 0}));
+  commit("unpin revision 5", Mark(5, "unpin", {}));
+  commit("delete revision 5", Mark(5, "delete", {false, 4100, 0}));
+  restart(7);
+  commit("undelete revision 5", Mark(5, "undelete", {}));
+  commit("delete revision 5 again", Mark(5, "delete", {false, 4200, 0}));
+  commit("purge revision 5", Mark(5, "purge", {false, 4200, 4300}));
+  add("reclaim space", [](RevisionStore& store) {
+    std::atomic<bool> cancelled{false};
+    return store.ReclaimSpace(&cancelled);
+  });
   append(Batch("s", 2, BatchState::kDurable));
   return script;
 }

@@ -19,9 +19,11 @@ struct ScriptStep {
   std::function<absl::Status(RevisionStore&)> write;
 };
 
-// A new store becomes one with an identity, two validated revisions and a rejected one, promotions,
-// a rollback, a staged batch, a failed batch and one that waits. Factors are large enough for blob
-// files. With `restarts` in between, so that tables and their compaction come in too.
+// A new store becomes one with an identity, validated revisions, a rejected one, one that withdraws
+// an edit and one that is pinned, deleted, brought back and purged, its space reclaimed;
+// promotions, a rollback, a label beside "live" that comes and goes, a staged batch, a failed batch
+// and one that waits. Factors are large enough for blob files. With up to 7 `restarts` in between,
+// so that tables and their compaction come in too.
 std::vector<ScriptStep> StoreScript(int restarts);
 
 // The first thing in which `found` does not read like `expected`; empty when there is none.
