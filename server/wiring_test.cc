@@ -14,6 +14,7 @@
 #include "amend/v1/edit.grpc.pb.h"
 #include "amend/v1/generation.grpc.pb.h"
 #include "amend/v1/revision.grpc.pb.h"
+#include "core/base/status_macros.h"
 #include "core/base/testing/status_matchers.h"
 #include "core/model/causal_lm.h"
 #include "gmock/gmock.h"
@@ -97,6 +98,35 @@ class WiringTest : public ::testing::Test {
                              v1::SubmitEditBatchResponse* response) {
     grpc::ClientContext context;
     return v1::EditService::NewStub(channel)->SubmitEditBatch(&context, request, response);
+  }
+  // The first error of the calls that read the batch of MakurdiIsInVietnam, revision 1 and the
+  // audit trail.
+  static absl::Status ReadRecords(const std::shared_ptr<grpc::Channel>& channel) {
+    absl::Status found;
+    const auto update = [&found](const grpc::Status& status) {
+      found.Update(
+          absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()));
+    };
+    v1::GetEditBatchRequest batch;
+    batch.set_session("unary:r1");
+    v1::EditBatchStatus batch_response;
+    grpc::ClientContext batch_context;
+    update(v1::EditService::NewStub(channel)->GetEditBatch(&batch_context, batch, &batch_response));
+    const auto revisions = v1::RevisionService::NewStub(channel);
+    v1::GetRevisionRequest revision;
+    revision.set_revision(1);
+    v1::Revision revision_response;
+    grpc::ClientContext revision_context;
+    update(revisions->GetRevision(&revision_context, revision, &revision_response));
+    v1::ListAuditRecordsResponse audit_response;
+    grpc::ClientContext audit_context;
+    update(revisions->ListAuditRecords(&audit_context, v1::ListAuditRecordsRequest(),
+                                       &audit_response));
+    return found;
+  }
+  absl::Status StartAndReadRecords() {
+    AMEND_ASSIGN_OR_RETURN(const auto server, Server::Start(options_));
+    return ReadRecords(ChannelTo(*server));
   }
   static bool IsHealthy(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
     using grpc::health::v1::HealthCheckRequest;
@@ -304,6 +334,46 @@ TEST_F(WiringTest, ADamagedLiveRevisionIsNotServedAndItsAncestorOnlyOnRequest) {
   EXPECT_FALSE(IsHealthy(channel, v1::EditService::service_full_name()));
   EXPECT_TRUE(IsHealthy(channel, v1::GenerationService::service_full_name()));
   EXPECT_THAT(HttpText(*server, "/metrics"), HasSubstr("amend_store_read_only 1\n"));
+}
+
+// Under the keys of docs/storage_format.md. A damaged `pending` is in
+// //storage:rocksdb_damage_test.
+TEST_F(WiringTest, AFlippedBitInEachColumnFamilyIsNamedByTheStartOrTheRead) {
+  AMEND_ASSERT_OK_AND_ASSIGN(auto server, Server::Start(options_));
+  v1::SubmitEditBatchResponse response;
+  ASSERT_TRUE(Submit(ChannelTo(*server), MakurdiIsInVietnam(), &response).ok());
+  ASSERT_EQ(response.batch().stage(), v1::LIVE) << response.DebugString();
+  server.reset();
+  const std::string store = options_.data_directory + "/store";
+  const std::string zeros(7, '\0');
+  const std::string one = zeros + '\1';
+  struct Record {
+    const char* family;
+    std::string key;
+    const char* name;
+  };
+  for (const Record& record :
+       {Record{"meta", "format_version", "meta/format_version"},
+        Record{"meta", "identity", "meta/identity"},
+        Record{"meta", "last_sequence", "meta/last_sequence"},
+        Record{"revisions", one, "revisions/1"},
+        Record{"factors", one + std::string(4, '\0') + '\1', "factors/1/0/U"},
+        Record{"ledger",
+               absl::StrCat("unary:r1", zeros.substr(0, 1), "\1", zeros, zeros.substr(0, 1)),
+               "ledger/"},
+        Record{"labels", "live", "labels/live"}, Record{"audit", one, "audit/1"}}) {
+    SCOPED_TRACE(record.name);
+    const std::string good = GetRaw(store, record.family, record.key);
+    ASSERT_FALSE(good.empty());
+    std::string bad = good;
+    bad[bad.size() / 2] = static_cast<char>(bad[bad.size() / 2] ^ 1);
+    PutRaw(store, record.family, record.key, bad);
+    EXPECT_THAT(StartAndReadRecords(),
+                StatusIs(absl::StatusCode::kDataLoss,
+                         AllOf(HasSubstr(record.name), HasSubstr("expected digest"))));
+    PutRaw(store, record.family, record.key, good);
+  }
+  EXPECT_THAT(StartAndReadRecords(), IsOk());
 }
 
 TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
