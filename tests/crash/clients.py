@@ -60,6 +60,8 @@ class Traffic:
             lambda: move_label(self),
             lambda: move_canary(self),
             lambda: cancel_batch(self),
+            lambda: withdraw_edits(self),
+            lambda: keep_revisions(self),
         ]
         self._threads = [threading.Thread(target=self._run, args=(client,)) for client in clients]
         for thread in self._threads:
@@ -171,7 +173,7 @@ def cancel_batch(traffic):
     sent = [b for session in traffic.log.sessions() for b in traffic.log.unfinished(session)]
     if sent:
         batch = traffic.random.choice(sent)
-        request = edit_pb2.CancelEditBatchRequest(session=batch.session, offset=batch.offset, reason="kill loop")
+        request = edit_pb2.CancelEditBatchRequest(session=batch.session, offset=batch.offset, reason=logs.CANCEL_REASON)
         try:
             traffic.log.heard(batch, traffic.edits.CancelEditBatch(request, timeout=harness.PATIENCE))
         except grpc.RpcError as error:
@@ -181,20 +183,35 @@ def cancel_batch(traffic):
         generate_live(traffic)
 
 
+# Why a revision does not answer, and a label does not move there.
+_GONE = {"REVISION_DELETED": "deleted", "REVISION_PURGED": "purged"}
+
+
 def generate(traffic, prompt, revision=None, alone=False, label=""):
     """A greedy answer, whole or streamed, from `revision` or what is live; the log compares it.
 
-    With `alone`, no other generation runs meanwhile. With `label`, that stands at `revision`.
+    With `alone`, no other generation runs meanwhile. With `label`, that stands at `revision`. A revision that is
+    deleted or purged does not answer.
     """
     request = generation_pb2.GenerateRequest(prompt=prompt, max_new_tokens=6, logprobs=True)
     if label:
         request.at.label = label
     elif revision is not None:
         request.at.revision = revision
-    if traffic.random.random() < 0.5:
-        answers = [traffic.generation.Generate(request, timeout=harness.PATIENCE)]
-    else:
-        answers = list(traffic.generation.GenerateStream(request, timeout=harness.PATIENCE))
+    seen = traffic.log.seen_marks(revision)
+    try:
+        if traffic.random.random() < 0.5:
+            answers = [traffic.generation.Generate(request, timeout=harness.PATIENCE)]
+        else:
+            answers = list(traffic.generation.GenerateStream(request, timeout=harness.PATIENCE))
+    except grpc.RpcError as error:
+        gone = _GONE.get(wire.reason_of(error))
+        if gone is None or revision is None or label:
+            raise
+        traffic.log.asked(revision, seen, gone)
+        return
+    if revision is not None:
+        traffic.log.asked(revision, seen, "there")
     text = "".join(a.text for a in answers)
     tokens = tuple(t for a in answers for t in a.token_ids)
     logprobs = tuple(p for a in answers for p in a.logprobs)
@@ -219,43 +236,55 @@ def move_canary(traffic):
     target = traffic.random.choice(log.revisions_to_ask())
     if log.canary[0] is not None and traffic.random.random() < 0.2:
         target = None
-    log.send_canary(target)
-    if target is None:
-        request = revision_pb2.DeleteLabelRequest(label="canary")
-        traffic.revisions.DeleteLabel(request, timeout=harness.PATIENCE)
-    else:
-        request = revision_pb2.SetLabelRequest(label="canary", revision=target)
-        traffic.revisions.SetLabel(request, timeout=harness.PATIENCE)
-    log.canary_moved()
+    verb = log.send_canary(target)
+    try:
+        if target is None:
+            request = revision_pb2.DeleteLabelRequest(label="canary", reason=verb.reason)
+            traffic.revisions.DeleteLabel(request, timeout=harness.PATIENCE)
+        else:
+            request = revision_pb2.SetLabelRequest(label="canary", revision=target, reason=verb.reason)
+            traffic.revisions.SetLabel(request, timeout=harness.PATIENCE)
+    except grpc.RpcError as error:
+        if target is None or wire.reason_of(error) not in _GONE:
+            raise
+        return log.canary_refused(verb)
+    log.canary_moved(verb)
     for _ in range(traffic.random.randint(1, 4)):
         if target is None:
             generate_live(traffic)
         else:
             generate(traffic, traffic.random.choice(traffic.prompts), target, label="canary")
+    return None
 
 
 # Why a promotion or rollback may be turned down; nothing has moved then.
-_REFUSALS = {"LIVE_CHANGED", "SAME_REVISION", "NOT_EARLIER", "NO_PREVIOUS_REVISION"}
+_REFUSALS = {"LIVE_CHANGED", "SAME_REVISION", "NOT_EARLIER", "NO_PREVIOUS_REVISION", *_GONE}
+
+
+def _live(traffic):
+    first = revision_pb2.ListRevisionsRequest(page_size=1)
+    live = traffic.revisions.ListRevisions(first, timeout=harness.PATIENCE).live
+    traffic.log.saw_label(live)
+    return live
 
 
 def move_label(traffic):
     """One promotion or rollback, with or without an etag, and generation in between."""
-    first = revision_pb2.ListRevisionsRequest(page_size=1)
-    live = traffic.revisions.ListRevisions(first, timeout=harness.PATIENCE).live
-    traffic.log.saw_label(live)
+    live = _live(traffic)
     etag = live.etag if traffic.random.random() < 0.5 else ""
     target = traffic.random.choice(traffic.log.revisions_to_ask())
     rolls_back = target < live.revision or traffic.random.random() < 0.2
     if rolls_back and traffic.random.random() < 0.3:
         target = None
-    move = traffic.log.send_move(target)
+    verb = traffic.log.send_verb("rollback" if rolls_back else "promote")
+    move = traffic.log.send_move(verb, target)
     try:
         if rolls_back:
             where = {"previous": True} if target is None else {"revision": target}
-            request = revision_pb2.RollbackRequest(reason="kill loop", etag=etag, **where)
+            request = revision_pb2.RollbackRequest(reason=verb.reason, etag=etag, **where)
             response = traffic.revisions.Rollback(request, timeout=harness.PATIENCE)
         else:
-            request = revision_pb2.PromoteRequest(revision=target, etag=etag)
+            request = revision_pb2.PromoteRequest(revision=target, etag=etag, reason=verb.reason)
             response = traffic.revisions.Promote(request, timeout=harness.PATIENCE)
     except grpc.RpcError as error:
         if wire.reason_of(error) not in _REFUSALS:
@@ -268,3 +297,98 @@ def move_label(traffic):
     for _ in range(traffic.random.randint(0, 4)):
         generate_live(traffic)
     return None
+
+
+# Why a withdrawal may be turned down without a revision.
+_NOT_WITHDRAWN = {"LIVE_CHANGED", "NOT_AT_LABEL", "EDIT_NOT_ON_LINE", "ALREADY_WITHDRAWN", "EDIT_NOT_FOUND", *_GONE}
+
+
+def _choose_edits(traffic, revision):
+    """One or two edits of a revision's line, as (revision, place); rarely one that does not exist."""
+    request = revision_pb2.CompareRevisionsRequest(base_revision=0, revision=revision, page_size=1000)
+    line = traffic.revisions.CompareRevisions(request, timeout=harness.PATIENCE).differences
+    edits = [(difference.revision, difference.edit_index) for difference in line]
+    chosen = traffic.random.sample(edits, min(len(edits), traffic.random.randint(1, 2)))
+    if chosen and traffic.random.random() < 0.05:
+        chosen[0] = (chosen[0][0], 99)
+    return tuple(chosen)
+
+
+def withdraw_edits(traffic):
+    """Takes edits back of what is live, which then moves, or of any revision, staged."""
+    log = traffic.log
+    live = _live(traffic)
+    at = traffic.random.choice(log.revisions_to_ask()) if traffic.random.random() < 0.4 else None
+    edits = _choose_edits(traffic, live.revision if at is None else at)
+    if edits:
+        _withdraw(traffic, edits, at, live.etag if traffic.random.random() < 0.3 else "")
+    for _ in range(traffic.random.randint(1, 4)):
+        generate_live(traffic)
+
+
+def _withdraw(traffic, edits, at, etag):
+    log = traffic.log
+    verb = log.send_verb("withdraw", edits=edits, at=at)
+    move = log.send_move(verb, None) if at is None else None
+    where = {} if at is None else {"revision": at}
+    request = revision_pb2.WithdrawEditsRequest(
+        edits=[edit_pb2.EditReference(revision=r, edit_index=i) for r, i in edits],
+        reason=verb.reason,
+        etag=etag,
+        promotion=edit_pb2.PROMOTE_WHEN_VALIDATED if at is None else edit_pb2.STAGE_ONLY,
+        **where,
+    )
+    try:
+        response = traffic.revisions.WithdrawEdits(request, timeout=harness.PATIENCE)
+    except grpc.RpcError as error:
+        if wire.reason_of(error) not in _NOT_WITHDRAWN:
+            raise
+        if move is not None:
+            log.refused(move)
+        return log.answered_verb(verb, [])
+    log.withdrawn(verb, response.revision)
+    if move is not None and response.revision.state == revision_pb2.Revision.VALIDATED:
+        log.moved(move, response.label)
+    elif move is not None:
+        log.refused(move)
+    return None
+
+
+def keep_revisions(traffic):
+    """Pins, deletes, brings back or purges, and asks the revision what has become of it."""
+    known = traffic.log.revisions_to_mark()
+    if traffic.random.random() < 0.05:
+        purge(traffic)
+    elif known:
+        revision = traffic.random.choice(sorted(known))
+        choices = ["pin", "unpin", "delete", "delete"]
+        if "there" not in known[revision]:
+            choices = ["pin", "unpin", "delete", "undelete", "undelete", "undelete"]
+        mark(traffic, traffic.random.choice(choices), revision)
+        generate(traffic, traffic.random.choice(traffic.prompts), revision)
+    generate_live(traffic)
+
+
+def mark(traffic, name, revision):
+    stub = traffic.revisions
+    call, message = {
+        "pin": (stub.PinRevision, revision_pb2.PinRevisionRequest),
+        "unpin": (stub.UnpinRevision, revision_pb2.UnpinRevisionRequest),
+        "delete": (stub.DeleteRevision, revision_pb2.DeleteRevisionRequest),
+        "undelete": (stub.UndeleteRevision, revision_pb2.UndeleteRevisionRequest),
+    }[name]
+    sent = traffic.log.send_mark(name, revision)
+    try:
+        answer = call(message(revision=revision, reason=sent[0].reason), timeout=harness.PATIENCE)
+    except grpc.RpcError as error:
+        reason = wire.reason_of(error)
+        if reason not in logs.MARK_REFUSALS:
+            raise
+        return traffic.log.mark_refused(sent, revision, reason)
+    return traffic.log.marked(sent, answer)
+
+
+def purge(traffic):
+    sent = traffic.log.send_purge()
+    request = revision_pb2.PurgeRevisionsRequest(without_delay=True, reason=sent[0].reason)
+    traffic.log.purged(sent, traffic.revisions.PurgeRevisions(request, timeout=harness.PATIENCE).revisions)

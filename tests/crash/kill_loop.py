@@ -31,8 +31,6 @@ covariance { text_file: "covariance_texts.txt" max_tokens_per_text: 4 }
 """
 
 _FACTS = 60
-# google.rpc.Code of what a client ended.
-_CANCELLED = 1
 # Revisions whose answers are compared after each start, beside the live one.
 _ASKED = 6
 # Every so often all batches are brought to their end before the checks.
@@ -44,6 +42,7 @@ _MOMENTS = [(15, "startup"), (15, "replay"), (35, "traffic"), (35, "event")]
 # What an "event" may be, as the log calls it.
 _EVENTS = ["DURABLE", "SOLVING", "STAGED", "STAGED", "STAGED", "LIVE", "VALIDATED", "REJECTED", "FAILED"]
 _EVENTS += ["move sent", "moved", "canary sent", "canary moved"]
+_EVENTS += ["withdraw sent", "withdrawn", "delete sent", "delete", "undelete", "pin", "purge sent", "purge"]
 
 
 class Report:
@@ -118,9 +117,15 @@ class Store:
         self._report.add("revisions", len(state.revisions))
         self._report.add("batches", len(state.batches()))
         self._report.add("label moves", state.generation)
-        cancelled = [b for b in state.batches().values() if b.error.code == _CANCELLED]
+        cancelled = [b for b in state.batches().values() if b.error.code == checks.CANCELLED]
         self._report.add("batches cancelled", len(cancelled))
         self._report.add("moves of the label canary", self.log.count("canary moved"))
+        self._report.add("revisions that withdraw edits", sum(bool(r.withdrawn) for r in state.revisions.values()))
+        for verb in ("withdraw", "pin", "unpin", "delete", "undelete", "purge"):
+            self._report.add(f"audit records of {verb}", sum(record.verb == verb for record in state.audit))
+        self._report.add("audit records", len(state.audit))
+        for gone in ("deleted", "purged"):
+            self._report.add(f"requests that a {gone} revision refused", self.log.count(f"asked {gone}"))
         code = self._server.stop()
         if code != 0:
             self.log.violated(f"the server ended with {code}: {self._server.errors()}")
@@ -167,6 +172,9 @@ class Store:
         moves = sum(m.generation is None and not m.refused for m in self.log.moves)
         self._report.add("promotions and rollbacks open at a kill", moves)
         self._report.add("moves of the label canary open at a kill", len(self.log.canary) - 1)
+        for verb in self.log.verbs:
+            if verb.records is None and verb.name in ("withdraw", "pin", "unpin", "delete", "undelete", "purge"):
+                self._report.add(f"verb open at a kill: {verb.name}")
 
     def _check(self, traffic, finish):
         """Holds the server against the log."""
@@ -175,7 +183,7 @@ class Store:
             self._finish_batches(traffic)
         state = checks.read(traffic.edits, traffic.revisions, log.sessions())
         self._count_found(state)
-        for check in (checks.check_ledger, checks.check_revisions, checks.check_live, checks.check_canary):
+        for check in checks.ALL:
             for violation in check(state, log):
                 log.violated(violation)
         for violation in checks.check_first_live(self._server.first_live(), state, log):
@@ -185,10 +193,12 @@ class Store:
         for number in fresh:
             for violation in checks.check_details(number, traffic.revisions, state, log):
                 log.violated(violation)
+            for violation in checks.check_withdrawn(number, traffic.generation, state, log):
+                log.violated(violation)
         log.detailed.update(fresh)
+        checks.settle(state, log)
         noted = sorted(log.served)
         self._ask(traffic, state, self._random.sample(noted, min(_ASKED, len(noted))))
-        checks.settle(state, log)
         self._report.add("checks")
         self._raise_violations()
         return state

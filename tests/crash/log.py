@@ -7,7 +7,10 @@ that a restarted server is held against (see checks.py). Thread-safe.
 import dataclasses
 import threading
 
-from amend.v1 import edit_pb2
+from amend.v1 import edit_pb2, revision_pb2
+
+# What cancels say, as the audit trail has it.
+CANCEL_REASON = "kill loop"
 
 # What a batch comes to; VALIDATED only where it was to be staged.
 _LAST = (edit_pb2.VALIDATED, edit_pb2.REJECTED, edit_pb2.LIVE, edit_pb2.FAILED)
@@ -35,10 +38,27 @@ class Batch:
 
 
 @dataclasses.dataclass
-class Move:
-    """A promotion or rollback that was sent. Its end is unknown until it is answered."""
+class Verb:
+    """A verb that was sent. Its end is unknown until it is answered."""
 
-    # None: to the parent of what is live.
+    # As it stands in the audit trail.
+    name: str
+    # No other verb has it, so it finds the verb's records there.
+    reason: str
+    # Of a withdrawal: the edits as (revision, place), and the revision that is to be without them, None for
+    # the one that is live.
+    edits: tuple = ()
+    at: object = None
+    # The revisions that its audit records are about; none where it changed nothing. None while unanswered.
+    records: object = None
+
+
+@dataclasses.dataclass
+class Move:
+    """A promotion, a rollback or a withdrawal that goes live, from when it was sent."""
+
+    verb: Verb
+    # None: to the parent of what is live, or to the revision that a withdrawal makes.
     target: object
     # The label's generation after it; None while unanswered.
     generation: object = None
@@ -46,6 +66,35 @@ class Move:
     revision: object = None
     # Nothing moved, and the server said so.
     refused: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+    """What pins, deletions and purges make of a revision."""
+
+    # "there", "deleted" or "purged".
+    state: str = "there"
+    pinned: bool = False
+
+    def after(self, verb):
+        """After a pin, unpin, delete or undelete that is carried out."""
+        if verb in ("pin", "unpin"):
+            return dataclasses.replace(self, pinned=verb == "pin")
+        return dataclasses.replace(self, state="deleted" if verb == "delete" else "there")
+
+    @staticmethod
+    def of(revision):
+        """As a Revision message has them."""
+        state = "deleted" if revision.HasField("delete_time") else "there"
+        return Marks("purged" if revision.HasField("purge_time") else state, revision.pinned)
+
+
+# Why a verb on marks may be turned down.
+MARK_REFUSALS = {
+    "REVISION_PINNED": lambda marks: marks.pinned,
+    "REVISION_LABELLED": lambda marks: marks.state == "there",
+    "REVISION_PURGED": lambda marks: marks.state == "purged",
+}
 
 
 def is_last(status):
@@ -69,6 +118,12 @@ class Log:
         self._counts = {}
         self.batches = {}
         self.moves = []
+        # All that were sent.
+        self.verbs = []
+        # What is possible of each revision's marks, where that is not Marks() alone; and how often a verb was
+        # sent that may change them.
+        self._marks = {}
+        self._mark_counts = {}
         # (revision, prompt, what): what was generated the first time.
         self.outputs = {}
         # Revisions that answered somebody or that were told to be validated.
@@ -81,9 +136,11 @@ class Log:
         # Where the label "canary" may stand, None for nowhere: where the last answer left it and, while a move is
         # not answered, where that takes it.
         self.canary = [None]
-        # Revision records as they were first read, without labels, and which were read with their edits.
+        # Revision records as they were first read, without labels and marks, and which were read with their edits.
         self.records = {}
         self.detailed = set()
+        # The audit trail as it was last read, oldest first.
+        self.audit = []
         self.violations = []
 
     def violated(self, what):
@@ -174,8 +231,8 @@ class Log:
 
     # The label.
 
-    def send_move(self, target):
-        move = Move(target)
+    def send_move(self, verb, target):
+        move = Move(verb, target)
         with self._lock:
             self.moves.append(move)
         self.happened("move sent")
@@ -184,6 +241,7 @@ class Log:
     def moved(self, move, label):
         generation = int(label.etag)
         with self._lock:
+            move.verb.records = [label.revision]
             if move.target is not None and label.revision != move.target:
                 self.violations.append(f"a move to revision {move.target} ended at {label.revision}")
             taken = [m for m in self.moves if m.generation == generation]
@@ -194,7 +252,10 @@ class Log:
         self.happened("moved")
 
     def refused(self, move):
+        """The label stays where it is."""
         with self._lock:
+            if move.verb.records is None:
+                move.verb.records = []
             move.refused = True
         self.happened("refused")
 
@@ -204,14 +265,23 @@ class Log:
 
     def send_canary(self, target):
         """One client alone moves this label."""
+        verb = self.send_verb("delete_label" if target is None else "set_label")
         with self._lock:
             self.canary.append(target)
         self.happened("canary sent")
+        return verb
 
-    def canary_moved(self):
+    def canary_moved(self, verb):
         with self._lock:
+            was, now = self.canary
+            verb.records = [was if now is None else now] if was != now else []
             del self.canary[0]
         self.happened("canary moved")
+
+    def canary_refused(self, verb):
+        with self._lock:
+            verb.records = []
+            del self.canary[1]
 
     def settle(self, generation, revision, verb_moves, canary):
         """The outcome of every move is known now."""
@@ -220,6 +290,100 @@ class Log:
             self.moves = []
             self.settled = (generation, revision, verb_moves)
             self.generation = max(self.generation, generation)
+
+    # Verbs, and the marks that some of them make.
+
+    def send_verb(self, name, **fields):
+        with self._lock:
+            verb = Verb(name, f"verb {len(self.verbs)} of the kill loop", **fields)
+            self.verbs.append(verb)
+        self.happened(f"{name} sent")
+        return verb
+
+    def answered_verb(self, verb, records):
+        """`records`: the revisions that the audit trail has to name for it."""
+        with self._lock:
+            verb.records = list(records)
+        self.happened(verb.name)
+
+    def seen_marks(self, revision):
+        """What asked() needs to know of the time before: see there."""
+        with self._lock:
+            return self._mark_counts.get(revision, 0), self._possible(revision)
+
+    def _possible(self, revision):
+        return self._marks.get(revision, frozenset([Marks()]))
+
+    def send_mark(self, name, revision):
+        """A pin, unpin, delete or undelete. One client alone sends these and purges."""
+        before = self._possible(revision)
+        self._may_become(revision, before | {m.after(name) for m in before if m.state != "purged"})
+        return self.send_verb(name), before
+
+    def _may_become(self, revision, possible):
+        with self._lock:
+            self._marks[revision] = frozenset(possible)
+            self._mark_counts[revision] = self._mark_counts.get(revision, 0) + 1
+
+    def marked(self, sent, answer):
+        """`answer` is the Revision that came back."""
+        verb, before = sent
+        marks = Marks.of(answer)
+        if marks not in {m.after(verb.name) for m in before if m.state != "purged"}:
+            self.violated(f"{verb.name} made revision {answer.revision}, which was {set(before)}, {marks}")
+        with self._lock:
+            self._marks[answer.revision] = frozenset([marks])
+        self.answered_verb(verb, [] if marks in before else [answer.revision])
+
+    def mark_refused(self, sent, revision, reason):
+        verb, before = sent
+        if not any(MARK_REFUSALS[reason](m) for m in before):
+            self.violated(f"{verb.name} of revision {revision}, which is {set(before)}, was refused: {reason}")
+        with self._lock:
+            self._marks[revision] = before
+        self.answered_verb(verb, [])
+
+    def send_purge(self):
+        """Every deleted revision without a pin may go, unless another one needs it."""
+        before = {}
+        for revision in list(self._marks):
+            possible = self._possible(revision)
+            if Marks("deleted") in possible:
+                before[revision] = possible
+                self._may_become(revision, possible | {Marks("purged")})
+        return self.send_verb("purge"), before
+
+    def purged(self, sent, revisions):
+        verb, before = sent
+        for revision in revisions:
+            if revision not in before:
+                self.violated(f"revision {revision} was purged and is {set(self._possible(revision))}")
+        with self._lock:
+            for revision, possible in before.items():
+                self._marks[revision] = frozenset([Marks("purged")]) if revision in revisions else possible
+        self.answered_verb(verb, revisions)
+
+    def asked(self, revision, seen, state):
+        """A revision that was asked by its number answered ("there") or was refused as "deleted" or "purged".
+
+        `seen` is what seen_marks() said before. What it was at any time meanwhile is right.
+        """
+        count, before = seen
+        now, after = self.seen_marks(revision)
+        possible = {m.state for m in before | after}
+        if now > count + 1 and possible != {"purged"}:
+            # There and back meanwhile.
+            possible |= {"there", "deleted"}
+        if {m.state for m in before} == {"purged"}:
+            possible = {"purged"}
+        if state not in possible:
+            self.violated(f"revision {revision} was asked and is {state}, not one of {sorted(possible)}")
+        self.happened(f"asked {state}")
+
+    def settle_marks(self, marks):
+        """By revision, as they were read; for those that are not named they are Marks()."""
+        with self._lock:
+            self._marks = {revision: frozenset([m]) for revision, m in marks.items() if m != Marks()}
 
     # What revisions say.
 
@@ -237,9 +401,25 @@ class Log:
         self.happened("answered")
 
     def revisions_to_ask(self):
-        """Revisions that serve, as far as anybody was told."""
+        """Revisions that serve, as far as anybody was told, and some that did before they were deleted."""
         with self._lock:
-            return sorted(self.served | {0})
+            there = [r for r in self.served | {0} if any(m.state == "there" for m in self._possible(r))]
+            return sorted(there) + sorted(self.served)[-2:]
+
+    def revisions_to_mark(self):
+        """Those that served ever, with what may be the state of each."""
+        with self._lock:
+            return {r: {m.state for m in self._possible(r)} for r in self.served if r != 0}
+
+    def withdrawn(self, verb, answer):
+        """`answer` is the Revision that a withdrawal made, or that the gate turned down."""
+        if {(e.revision, e.edit_index) for e in answer.withdrawn} != set(verb.edits):
+            self.violated(f"{verb.edits} were withdrawn, and revision {answer.revision} withdraws {answer.withdrawn}")
+        with self._lock:
+            verb.records = [answer.revision]
+            if answer.state == revision_pb2.Revision.VALIDATED:
+                self.served.add(answer.revision)
+        self.happened("withdrawn")
 
     def noted(self, revision):
         """The prompts of which it is known what the revision says."""
