@@ -218,6 +218,9 @@ class TestsTest(RuleTest):
     def test_main_and_test_support_need_none(self):
         self.assert_clean(tree_rules.check_tests, {"server/main.cc": "", "storage/testing/fake.cc": ""})
 
+    def test_examples_need_none_since_tests_of_the_whole_run_them(self):
+        self.assert_clean(tree_rules.check_tests, {"client/examples/quickstart.cc": ""})
+
 
 if __name__ == "__main__":
     unittest.main()
