@@ -11,6 +11,8 @@ import re
 import shlex
 import unittest
 
+import grpc
+
 from tests.integration import harness
 
 # Reached through the runfiles, whose links lead back to the tree itself.
@@ -148,6 +150,53 @@ class DocsTest(unittest.TestCase):
                 if f"service {service} " not in protos or f"rpc {method}(" not in protos:
                     wrong.append(f"{path}: {service}/{method}")
         self.assertEqual(wrong, [])
+
+
+def error_rows():
+    """(codes, reasons, when) of each row of the table of errors."""
+    for row in re.findall(r"^\| (`[A-Z_`, ]+`) \|([^|]*)\|([^|]*)\|", text("docs/error_codes.md"), re.MULTILINE):
+        yield re.findall(r"`(\w+)`", row[0]), re.findall(r"`(\w+)`", row[1]), row[2].strip()
+
+
+def reasons_of(source):
+    """What is given to WithReason, and whatever else is written like a reason."""
+    code = re.sub(r"//.*", "", source)
+    found = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', code))
+    for start in re.finditer(r"\bWithReason\(", code):
+        depth, end = 1, start.end()
+        while depth > 0 and end < len(code):
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        found |= set(re.findall(r'"([A-Z]{2,})"', code[start.end() : end]))
+    return found
+
+
+class ErrorCodesTest(unittest.TestCase):
+    def test_every_reason_has_a_row_and_no_row_is_stale(self):
+        sources = glob.glob(os.path.join(ROOT, "server/**/*.cc"), recursive=True)
+        in_code = set()
+        for path in sources:
+            if not path.endswith("_test.cc") and "/testing/" not in path:
+                with open(path, encoding="utf-8") as file:
+                    in_code |= reasons_of(file.read())
+        in_code -= {code.name for code in grpc.StatusCode}
+        self.assertIn("DRAINING", in_code)
+        page = text("docs/error_codes.md").partition("A server that cannot start")
+        listed = {reason for _, reasons, _ in error_rows() for reason in reasons}
+        # Of a start that fails, told in the text behind the table.
+        listed |= set(re.findall(r"`([A-Z]+_[A-Z_]+)`", page[1] + page[2]))
+        self.assertEqual(sorted(in_code - listed), [])
+        self.assertEqual(sorted(listed - in_code), [])
+
+    def test_every_row_has_a_code_of_grpc_and_says_when(self):
+        rows = list(error_rows())
+        self.assertGreater(len(rows), 40)
+        known = {code.name for code in grpc.StatusCode}
+        self.assertEqual([(codes, reasons) for codes, reasons, when in rows if not set(codes) <= known or not when], [])
+
+    def test_reasons_are_found_where_they_are_given(self):
+        source = 'WithReason(absl::InternalError(StrCat("A", f("x"))), "ONE"); Refuse("TWO_WORDS"); // "NOT_THIS"'
+        self.assertEqual(reasons_of(source), {"ONE", "TWO_WORDS"})
 
 
 class ReadingTest(unittest.TestCase):
