@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/host_port.h"
@@ -14,9 +15,35 @@
 namespace amend {
 namespace {
 
-constexpr int kThreads = 2;
 constexpr int kTimeoutSeconds = 5;
-constexpr size_t kMaxPayloadBytes = 4096;
+constexpr size_t kMaxPayloadBytes = 64 << 10;
+
+HttpRequest FromLibrary(const httplib::Request& request) {
+  HttpRequest out;
+  out.method = request.method;
+  out.path = request.path;
+  out.query.insert(request.params.begin(), request.params.end());
+  for (const auto& [name, value] : request.headers) {
+    std::string& joined = out.headers[absl::AsciiStrToLower(name)];
+    joined = joined.empty() ? value : absl::StrCat(joined, ", ", value);
+  }
+  out.body = request.body;
+  return out;
+}
+
+void AddHandler(const HttpEndpoint::Options& options, httplib::Server* server) {
+  const auto handle = [handler = options.handler](const httplib::Request& request,
+                                                  httplib::Response& response) {
+    const HttpReply reply = handler(FromLibrary(request));
+    response.status = reply.status;
+    response.set_content(reply.body, reply.content_type);
+    for (const auto& [name, value] : reply.headers) response.set_header(name, value);
+  };
+  for (const std::string& path : options.handler_paths) {
+    server->Get(path, handle);
+    server->Post(path, handle);
+  }
+}
 
 }  // namespace
 
@@ -33,6 +60,7 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(Options option
   server.set_read_timeout(kTimeoutSeconds);
   server.set_write_timeout(kTimeoutSeconds);
   server.set_keep_alive_timeout(kTimeoutSeconds);
+  server.set_keep_alive_max_count(1);
   server.set_payload_max_length(kMaxPayloadBytes);
   // The library's default shares a port with whoever has it.
   server.set_socket_options([](socket_t socket) {
@@ -52,6 +80,7 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(Options option
     response.status = is_ready ? 200 : 503;
     response.set_content(is_ready ? "ready\n" : "not ready\n", "text/plain");
   });
+  AddHandler(options, &server);
   errno = 0;
   if (where.port == 0) {
     where.port = server.bind_to_any_port(where.host);

@@ -3,8 +3,12 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -58,6 +62,74 @@ TEST_F(HttpEndpointTest, AnotherPathIsNotFound) {
   AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(Options("127.0.0.1:0")));
   httplib::Client client("127.0.0.1", PortOf(*endpoint));
   EXPECT_EQ(client.Get("/other")->status, 404);
+}
+
+TEST_F(HttpEndpointTest, AHandlerGetsTheRequestAndItsReplyIsSent) {
+  HttpEndpoint::Options options = Options("127.0.0.1:0");
+  HttpRequest got;
+  options.handler_paths = {"/api/[a-z]{1,9}"};
+  options.handler = [&](const HttpRequest& request) {
+    got = request;
+    return HttpReply{418, "application/json", "{}", {{"X-Kind", "teapot"}}};
+  };
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(options));
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  const auto response = client.Post("/api/tea?page_size=3&word=a%20b",
+                                    {{"X-Cup", "1"}, {"X-Cup", "2"}}, "milk", "application/json");
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 418);
+  EXPECT_EQ(response->body, "{}");
+  EXPECT_EQ(response->get_header_value("X-Kind"), "teapot");
+  EXPECT_EQ(response->get_header_value("Connection"), "close");
+  EXPECT_EQ(got.method, "POST");
+  EXPECT_EQ(got.path, "/api/tea");
+  EXPECT_EQ(got.body, "milk");
+  EXPECT_EQ(got.query.at("page_size"), "3");
+  EXPECT_EQ(got.query.at("word"), "a b");
+  EXPECT_EQ(got.header("x-cup"), "1, 2");
+  EXPECT_EQ(got.header("content-type"), "application/json");
+  EXPECT_EQ(got.header("host"), endpoint->address());
+  EXPECT_EQ(got.header("nothing"), "");
+}
+
+TEST_F(HttpEndpointTest, WhatIsTooLongIsRefusedAndTheServerGoesOn) {
+  HttpEndpoint::Options options = Options("127.0.0.1:0");
+  options.handler_paths = {"/api/[a-z]{1,9}"};
+  options.handler = [](const HttpRequest& /*request*/) { return HttpReply(); };
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(options));
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  EXPECT_EQ(client.Post("/api/tea", std::string(70000, 'x'), "text/plain")->status, 413);
+  EXPECT_EQ(client.Get("/api/" + std::string(8000, 'a'))->status, 404);
+  EXPECT_NE(client.Get("/" + std::string(100000, 'a'))->status, 200);
+  EXPECT_EQ(client.Get("/api/tea")->status, 200);
+}
+
+TEST_F(HttpEndpointTest, HealthAndMetricsAreAnsweredWhileHandlersAreBusy) {
+  constexpr int kBusy = HttpEndpoint::kThreads - 2;
+  HttpEndpoint::Options options = Options("127.0.0.1:0");
+  absl::BlockingCounter started(kBusy);
+  absl::Notification go;
+  options.handler_paths = {"/api"};
+  options.handler = [&](const HttpRequest& /*request*/) {
+    started.DecrementCount();
+    go.WaitForNotification();
+    return HttpReply();
+  };
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto endpoint, HttpEndpoint::Start(options));
+  std::vector<std::thread> busy;
+  for (int i = 0; i < kBusy; ++i) {
+    busy.emplace_back([port = PortOf(*endpoint)] {
+      httplib::Client client("127.0.0.1", port);
+      client.set_read_timeout(60);
+      EXPECT_EQ(client.Get("/api")->status, 200);
+    });
+  }
+  started.Wait();
+  httplib::Client client("127.0.0.1", PortOf(*endpoint));
+  EXPECT_EQ(client.Get("/healthz")->status, 200);
+  EXPECT_EQ(client.Get("/metrics")->status, 200);
+  go.Notify();
+  for (std::thread& thread : busy) thread.join();
 }
 
 TEST_F(HttpEndpointTest, AFreePortIsTakenAndNamed) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -301,6 +302,8 @@ struct Metrics::Families {
       HistogramFamily("grpc_server_handling_seconds", "Duration of RPCs on the server.");
   Family<Gauge>& build = GaugeFamily("amend_build_info", "What runs here; always 1.");
 
+  std::atomic<int64_t> tokens = 0;
+
   mutable absl::Mutex mutex;
   absl::Time oldest_batch ABSL_GUARDED_BY(mutex) = absl::InfinitePast();
   Gauge* live_now ABSL_GUARDED_BY(mutex) = nullptr;
@@ -450,11 +453,17 @@ void Metrics::OnKvCache(int64_t claimed, int64_t capacity) {
 
 void Metrics::OnStep(int rows) { families_->batch_size.Observe(rows); }
 
+Metrics::Serving Metrics::serving() const {
+  return {families_->kv_cache.Value(), families_->tokens.load(std::memory_order_relaxed)};
+}
+
 void Metrics::OnFirstToken(absl::Duration since_submit) {
+  families_->tokens.fetch_add(1, std::memory_order_relaxed);
   families_->first_token.Observe(absl::ToDoubleSeconds(since_submit));
 }
 
 void Metrics::OnInterToken(absl::Duration since_last_token) {
+  families_->tokens.fetch_add(1, std::memory_order_relaxed);
   families_->inter_token.Observe(absl::ToDoubleSeconds(since_last_token));
 }
 

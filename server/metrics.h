@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_METRICS_H_
 #define AMEND_SERVER_METRICS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,14 @@ class Metrics : public EditObserver, public ServingObserver {
 
   // The text of all metrics now; ages count up to `now`.
   std::string Text(absl::Time now) const;
+
+  // What generation does now.
+  struct Serving {
+    double kv_cache_usage_ratio = 0;
+    // Generated since the start, also by requests that have not ended.
+    int64_t tokens = 0;
+  };
+  Serving serving() const;
 
   // amend_build_info.
   void SetBuildInfo(absl::string_view version, absl::string_view architecture,

@@ -102,6 +102,16 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   EXPECT_THAT(text, HasSubstr("amend_generation_tokens_total 5\n"));
 }
 
+TEST(MetricsTest, TokensCountBeforeTheirRequestEnds) {
+  Metrics metrics;
+  metrics.OnKvCache(24, 96);
+  metrics.OnFirstToken(absl::Milliseconds(30));
+  metrics.OnInterToken(absl::Milliseconds(3));
+  metrics.OnInterToken(absl::Milliseconds(3));
+  EXPECT_EQ(metrics.serving().tokens, 3);
+  EXPECT_EQ(metrics.serving().kv_cache_usage_ratio, 0.25);
+}
+
 TEST(MetricsTest, RejectionsAreCountedByReason) {
   Metrics metrics;
   metrics.OnRejection("QUEUE_FULL");

@@ -44,6 +44,11 @@ struct ServerOptions {
   // "HOST:PORT" of gRPC and of HTTP; port 0 takes a free one.
   std::string grpc_address = "127.0.0.1:50051";
   std::string http_address = "127.0.0.1:9464";
+  // The console on the HTTP address: "auto" (only where that is of this machine alone), "on" or
+  // "off".
+  std::string console = "auto";
+  // Names, besides IP addresses and localhost, under which browsers open it; commas between them.
+  std::string console_hosts;
   // "auto" (CUDA where there is one), "cpu" or "cuda".
   std::string device = "auto";
   // "float32" or "bfloat16".

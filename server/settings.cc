@@ -53,6 +53,13 @@ std::vector<Setting> MakeSettings() {
        Address()},
       {"http", "http", "address of /metrics, /healthz and /readyz", At(&O::http_address),
        Address()},
+      {"console", "console",
+       "the web page at --http: auto (on where that is a loopback address), on or off",
+       At(&O::console), OneOf({"auto", "on", "off"})},
+      {"console_hosts", "console-hosts",
+       "names under which browsers open the page, besides IP addresses and localhost, with commas "
+       "between",
+       At(&O::console_hosts), Any()},
       {"device", "device", "auto, cpu or cuda", At(&O::device), OneOf({"auto", "cpu", "cuda"})},
       {"dtype", "dtype", "float32 or bfloat16", At(&O::dtype), OneOf({"float32", "bfloat16"})},
       {"threads", "threads", "threads of one operation; 0 lets LibTorch choose", At(&O::threads),

@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
@@ -30,6 +31,8 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/admin_service.h"
+#include "server/console/console.h"
+#include "server/console/request_guard.h"
 #include "server/coordinator.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_foundation.h"
@@ -155,6 +158,7 @@ struct Server::Parts {
   }
 
   absl::Status Listen();
+  void BuildConsole();
   absl::Status LoadModel();
   absl::Status OpenStore();
   std::unique_ptr<ValidationGate> BuildGate() const;
@@ -181,6 +185,10 @@ struct Server::Parts {
   bool read_only ABSL_GUARDED_BY(health_mutex) = false;
   Metrics metrics;
   StoreMetrics store_metrics;
+  // From `ready` on.
+  std::shared_ptr<grpc::Channel> console_channel;
+  // Null when there is none.
+  std::unique_ptr<Console> console;
   std::unique_ptr<HttpEndpoint> http;
 
   std::shared_ptr<const CausalLm> model;
@@ -221,12 +229,31 @@ struct Server::Parts {
 
 absl::Status Server::Parts::Listen() {
   AMEND_RETURN_IF_ERROR(CheckListenable(options.grpc_address));
+  AMEND_ASSIGN_OR_RETURN(const HostPort where, ParseHostPort("HTTP", options.http_address));
   HttpEndpoint::Options http_options;
   http_options.address = options.http_address;
   http_options.metrics_text = [this] { return metrics.Text(absl::Now()); };
   http_options.ready = [this] { return ready.load(); };
+  if (options.console == "on" || (options.console == "auto" && IsLoopbackHost(where.host))) {
+    BuildConsole();
+    http_options.handler_paths = Console::Paths();
+    http_options.handler = [this](const HttpRequest& request) { return console->Handle(request); };
+  }
   AMEND_ASSIGN_OR_RETURN(http, HttpEndpoint::Start(std::move(http_options)));
   return absl::OkStatus();
+}
+
+void Server::Parts::BuildConsole() {
+  Console::Options console_options;
+  console_options.channel = [this] { return ready ? console_channel : nullptr; };
+  console_options.info = [this] { return FixedInfo(); };
+  console_options.activity = [this] {
+    const Metrics::Serving now = metrics.serving();
+    return Console::Activity{scheduler->running(), scheduler->waiting(), now.kv_cache_usage_ratio,
+                             now.tokens, coordinator->depth()};
+  };
+  console_options.hosts = absl::StrSplit(options.console_hosts, ',', absl::SkipEmpty());
+  console = std::make_unique<Console>(std::move(console_options));
 }
 
 absl::Status Server::Parts::LoadModel() {
@@ -457,6 +484,7 @@ absl::Status Server::Parts::StartGrpc() {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on the gRPC address ", options.grpc_address));
   }
+  console_channel = grpc_server->InProcessChannel(grpc::ChannelArguments());
   AMEND_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort("gRPC", options.grpc_address));
   grpc_address = absl::StrCat(address.host, ":", port);
   return absl::OkStatus();

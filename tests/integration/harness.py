@@ -32,9 +32,9 @@ _READY = re.compile(r"amendd ready: grpc (\S+:\d+), http (\S+:\d+)")
 class Amendd:
     """One run of the server. Use start(), or spawn() and wait_ready(), and one of stop(), kill()."""
 
-    def __init__(self, data, model=DEMO_MODEL, address="127.0.0.1:0", flags=()):
+    def __init__(self, data, model=DEMO_MODEL, address="127.0.0.1:0", http="127.0.0.1:0", flags=()):
         self.command = [AMENDD, "--model", model, "--data", data, "--listen", address]
-        self.command += ["--http", "127.0.0.1:0", *flags]
+        self.command += ["--http", http, *flags]
         self.log = tempfile.TemporaryFile(mode="w+")
 
     def start(self):

@@ -6,9 +6,11 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ServerConfig(_message.Message):
-    __slots__ = ["backup_dir", "backups_kept", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "model", "profile", "profile_file", "purge_delay_seconds", "serve_intact_ancestor", "threads"]
+    __slots__ = ["backup_dir", "backups_kept", "console", "console_hosts", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "model", "profile", "profile_file", "purge_delay_seconds", "serve_intact_ancestor", "threads"]
     BACKUPS_KEPT_FIELD_NUMBER: _ClassVar[int]
     BACKUP_DIR_FIELD_NUMBER: _ClassVar[int]
+    CONSOLE_FIELD_NUMBER: _ClassVar[int]
+    CONSOLE_HOSTS_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DECODE_THREADS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +30,8 @@ class ServerConfig(_message.Message):
     THREADS_FIELD_NUMBER: _ClassVar[int]
     backup_dir: str
     backups_kept: int
+    console: str
+    console_hosts: str
     data: str
     decode_threads: int
     device: str
@@ -45,7 +49,7 @@ class ServerConfig(_message.Message):
     purge_delay_seconds: float
     serve_intact_ancestor: bool
     threads: int
-    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ["default_max_new_tokens", "edit_credits", "max_batch_edits", "max_pending_batches", "max_prefill_tokens_per_step", "max_reader_pause_seconds", "max_running_sequences", "max_unread_messages", "max_waiting_sequences"]
