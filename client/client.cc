@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "amend/v1/admin.grpc.pb.h"
 #include "amend/v1/edit.grpc.pb.h"
 #include "amend/v1/generation.grpc.pb.h"
@@ -12,6 +13,7 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
+#include "grpcpp/support/client_interceptor.h"
 
 namespace amend::client {
 namespace {
@@ -24,12 +26,51 @@ constexpr int kMaxReconnectMs = 1000;
 // What gRPC calls the minimum backoff is how long one attempt may take.
 constexpr int kConnectTimeoutMs = 10000;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
+// Adds the bearer token to a call. gRPC's own call credentials want TLS, and a server on this
+// machine may have none.
+class TokenInterceptor final : public grpc::experimental::Interceptor {
+ public:
+  explicit TokenInterceptor(const std::string& authorization) : authorization_(authorization) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(
+            grpc::experimental::InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
+      methods->GetSendInitialMetadata()->insert({"authorization", authorization_});
+    }
+    methods->Proceed();
+  }
+
+ private:
+  const std::string& authorization_;
+};
+
+class TokenFactory final : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit TokenFactory(absl::string_view token) : authorization_(absl::StrCat("Bearer ", token)) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo* /*info*/) override {
+    return new TokenInterceptor(authorization_);
+  }
+
+ private:
+  const std::string authorization_;
+};
+
+std::shared_ptr<grpc::ChannelCredentials> ToGrpc(const Credentials& credentials) {
+  if (!credentials.tls) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({credentials.authorities, credentials.key, credentials.certificate});
+}
+
+std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
+  if (!options.credentials.token.empty()) {
+    interceptors.push_back(std::make_unique<TokenFactory>(options.credentials.token));
+  }
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
+      options.server, ToGrpc(options.credentials), arguments, std::move(interceptors));
 }
 
 // One unary call: `method` of the stub's class, for example &Stub::Generate.
@@ -236,7 +277,7 @@ class GrpcClient : public Client {
 }  // namespace
 
 std::unique_ptr<Client> Client::Create(ClientOptions options) {
-  const std::shared_ptr<grpc::Channel> channel = MakeChannel(options.server);
+  const std::shared_ptr<grpc::Channel> channel = MakeChannel(options);
   return std::make_unique<GrpcClient>(std::move(options.server), channel);
 }
 

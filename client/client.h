@@ -13,6 +13,7 @@
 #include "amend/v1/edit.pb.h"
 #include "amend/v1/generation.pb.h"
 #include "amend/v1/revision.pb.h"
+#include "client/credentials.h"
 #include "client/edit_stream.h"
 
 namespace amend::client {
@@ -20,6 +21,8 @@ namespace amend::client {
 struct ClientOptions {
   // HOST:PORT.
   std::string server = "127.0.0.1:50051";
+  // See ReadCredentials() for those in files.
+  Credentials credentials{};
 };
 
 // A connection to one Amend server. Thread-safe.

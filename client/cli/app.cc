@@ -22,6 +22,7 @@
 #include "client/cli/store_command.h"
 #include "client/cli/withdraw_command.h"
 #include "client/client.h"
+#include "client/credentials.h"
 
 namespace amend::client {
 namespace {
@@ -32,6 +33,7 @@ constexpr char kFooter[] =
 
 struct Options {
   std::string server = "127.0.0.1:50051";
+  CredentialFiles credentials;
   bool json = false;
   EditOptions edit;
   CancelOptions cancel;
@@ -90,6 +92,17 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
   return commands;
 }
 
+void AddCredentialFlags(CLI::App* app, CredentialFiles* files) {
+  app->add_option("--ca", files->authorities, "Authorities of the server's certificate, PEM; TLS")
+      ->envname("AMEND_CA");
+  app->add_option("--cert", files->certificate, "The client's certificate, PEM; TLS")
+      ->envname("AMEND_CERT");
+  app->add_option("--key", files->key, "Its private key, PEM")->envname("AMEND_KEY");
+  app->add_option("--token-file", files->token, "File of a bearer token")
+      ->envname("AMEND_TOKEN_FILE");
+  app->add_flag("--tls", files->tls, "TLS with the system's authorities")->envname("AMEND_TLS");
+}
+
 // A command of another program, to which amend hands over. Its flags are its own: so they are not
 // read here, and it comes first.
 CLI::App* AddJob(CLI::App* app, const std::string& name, const std::string& description) {
@@ -115,6 +128,7 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
   app.add_option("--server", options.server, "HOST:PORT of amendd")
       ->envname("AMEND_SERVER")
       ->capture_default_str();
+  AddCredentialFlags(&app, &options.credentials);
   app.add_flag("--json", options.json, "One JSON object per line");
   const std::vector<Command> commands = AddCommands(&app, &options);
   const CLI::App* const covariance =
@@ -129,7 +143,13 @@ int RunApp(int argc, const char* const* argv, std::ostream* out, std::ostream* e
     *err << "error: \"covariance\" comes first: amend covariance ..." << std::endl;
     return kExitUsage;
   }
-  const std::unique_ptr<Client> client = Client::Create({options.server});
+  const absl::StatusOr<Credentials> credentials =
+      ReadCredentials(options.credentials, options.server);
+  if (!credentials.ok()) {
+    *err << "error: " << credentials.status().message() << std::endl;
+    return kExitUsage;
+  }
+  const std::unique_ptr<Client> client = Client::Create({options.server, *credentials});
   CommandContext context;
   context.client = client.get();
   context.out = out;

@@ -50,6 +50,20 @@ TEST(AppTest, TheServerMayComeFromTheEnvironment) {
   unsetenv("AMEND_SERVER");
 }
 
+TEST(AppTest, CredentialsThatCannotBeReadAreAUsageError) {
+  const CliRun run = RunCli("127.0.0.1:1", {"--token-file", "/no/such/token", "status"});
+  EXPECT_EQ(run.code, kExitUsage);
+  EXPECT_THAT(run.err, HasSubstr("--token-file /no/such/token"));
+}
+
+TEST(AppTest, ATokenIsNotSentToAnotherMachineInClearText) {
+  setenv("AMEND_TOKEN_FILE", "/proc/version", 1);
+  const CliRun run = RunCli("amend.example.org:1", {"status"});
+  unsetenv("AMEND_TOKEN_FILE");
+  EXPECT_EQ(run.code, kExitUsage);
+  EXPECT_THAT(run.err, HasSubstr("in clear text"));
+}
+
 TEST(AppTest, AnUnreachableServerIsExitCodeThree) {
   const CliRun run = RunCli("127.0.0.1:1", {"status"});
   EXPECT_EQ(run.code, kExitUnreachable);

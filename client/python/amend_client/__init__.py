@@ -50,6 +50,7 @@ from amend_client.errors import (
     Unavailable,
     batch_error,
 )
+from amend_client.security import tls
 from amend_client.session import NO_RETRIES, RetryPolicy, edit_batch, is_terminal
 
 __all__ = [
@@ -95,4 +96,5 @@ __all__ = [
     "batch_error",
     "edit_batch",
     "is_terminal",
+    "tls",
 ]

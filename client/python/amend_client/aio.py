@@ -34,6 +34,7 @@ from amend_client import requests
 from amend_client.channel import CHANNEL_OPTIONS, GenerateOptions, Metadata
 from amend_client.errors import AmendError, from_rpc_error, make_error
 from amend_client.requests import At, EditPlace
+from amend_client.security import token_metadata
 from amend_client.session import BatchLike, EditSession, Retries, RetryPolicy, SourceError
 
 if TYPE_CHECKING:
@@ -48,17 +49,18 @@ class AsyncClient:
         address: str = "127.0.0.1:50051",
         *,
         credentials: Optional[grpc.ChannelCredentials] = None,
+        token: Optional[str] = None,
         metadata: Metadata = (),
         timeout: Optional[float] = None,
         retries: RetryPolicy = RetryPolicy(),
     ):
         """As Client's. Call it where the event loop runs."""
+        self._metadata = (*metadata, *token_metadata(token, address, credentials is not None))
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS)
         self.address = address
-        self._metadata = tuple(metadata)
         self._timeout = timeout
         self._retries = retries
         self._edits = edit_pb2_grpc.EditServiceStub(self._channel)

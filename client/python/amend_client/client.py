@@ -22,6 +22,7 @@ from amend_client import requests
 from amend_client.channel import CHANNEL_OPTIONS, GenerateOptions, Metadata
 from amend_client.errors import AmendError, from_rpc_error, make_error
 from amend_client.requests import At, EditPlace
+from amend_client.security import token_metadata
 from amend_client.session import BatchLike, EditSession, Retries, RetryPolicy, SourceError
 
 if TYPE_CHECKING:
@@ -41,23 +42,25 @@ class Client:
         address: str = "127.0.0.1:50051",
         *,
         credentials: Optional[grpc.ChannelCredentials] = None,
+        token: Optional[str] = None,
         metadata: Metadata = (),
         timeout: Optional[float] = None,
         retries: RetryPolicy = RetryPolicy(),
     ):
         """Args:
         address: HOST:PORT.
-        credentials: of TLS; without them the connection is in clear text.
+        credentials: of TLS, see tls(); without them the connection is in clear text.
+        token: a bearer token that says who calls.
         metadata: sent with each call.
         timeout: seconds for calls that are given none of their own; None waits for ever. Not for streams.
         retries: for lost connections of edit() and stream_edits().
         """
+        self._metadata = (*metadata, *token_metadata(token, address, credentials is not None))
         if credentials is None:
             self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
         else:
             self._channel = grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
         self.address = address
-        self._metadata = tuple(metadata)
         self._timeout = timeout
         self._retries = retries
         self._edits = edit_pb2_grpc.EditServiceStub(self._channel)
