@@ -4,13 +4,16 @@ Nothing here needs a container engine, a cluster or a service manager: what they
 would be told is parsed, and the command lines are given to the real amendd.
 """
 
+import contextlib
 import functools
 import glob
+import http.server
 import json
 import os
 import re
 import shlex
 import tempfile
+import threading
 import unittest
 
 import yaml
@@ -63,6 +66,28 @@ def flag_values(words):
 
 def port_of(address):
     return int(address.rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def page_server(status):
+    """An HTTP server that answers /readyz with `status`, on a free port."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def manifests():
@@ -129,6 +154,12 @@ class AmenddTest(unittest.TestCase):
     def test_takes_what_compose_says(self):
         self.assert_taken(*ENTRYPOINT[1:], *self.without_model(compose()["services"]["amend"]["command"]))
 
+    def test_beyond_loopback_without_tls_is_said_where_it_is_meant(self):
+        for command in (image_list("CMD"), compose()["services"]["amend"]["command"], container()["args"]):
+            self.assertIn("--allow-insecure", command)
+        self.assertNotIn("--allow-insecure", ENTRYPOINT)
+        self.assertNotIn("--allow-insecure", " ".join(unit()["ExecStart"]))
+
     def test_takes_what_the_stateful_set_says(self):
         self.assert_taken(*ENTRYPOINT[1:], *self.without_model(container()["args"]))
 
@@ -154,8 +185,15 @@ class PortsTest(unittest.TestCase):
 
     def test_the_image_exposes_what_amendd_listens_on(self):
         self.assertEqual(" ".join(image("EXPOSE")).split(), [str(self.grpc), str(self.http)])
+
+    def test_the_image_is_healthy_when_amendd_is_ready(self):
         (check,) = image("HEALTHCHECK")
-        self.assertEqual(port_of(json.loads(check.partition("CMD")[2])[2]), self.grpc)
+        command = json.loads(check.partition("CMD")[2])
+        self.assertIn(f"/127.0.0.1/{self.http} ", command[-1])
+        for status, code in ((200, 0), (503, 1)):
+            with page_server(status) as port:
+                script = command[-1].replace(f"/{self.http} ", f"/{port} ")
+                self.assertEqual(tree.run(*command[:-1], script).returncode, code)
 
     def test_they_are_the_defaults_and_those_of_the_unit(self):
         usage = tree.run(AMENDD, "--help").stdout

@@ -18,6 +18,30 @@ CommandLine Parse(std::vector<const char*> flags) {
   return ParseCommandLine(static_cast<int>(flags.size()), flags.data());
 }
 
+TEST(CommandLineTest, FlagsFillTheSecurityOptions) {
+  const CommandLine line = Parse({"--model", "m", "--data", "d", "--tls-cert", "cert", "--tls-key",
+                                  "key", "--tls-client-ca", "ca", "--tls-client-cert-optional",
+                                  "--policy", "policy", "--admin-listen", "127.0.0.1:3",
+                                  "--allow-insecure", "--security-reload-seconds", "0.5"});
+  ASSERT_FALSE(line.exit_code.has_value()) << line.message;
+  const SecurityOptions& security = line.options.security;
+  EXPECT_EQ(security.tls_certificate_file, "cert");
+  EXPECT_EQ(security.tls_key_file, "key");
+  EXPECT_EQ(security.tls_client_ca_file, "ca");
+  EXPECT_TRUE(security.client_certificate_optional);
+  EXPECT_EQ(security.policy_file, "policy");
+  EXPECT_EQ(security.admin_address, "127.0.0.1:3");
+  EXPECT_TRUE(security.allow_insecure);
+  EXPECT_EQ(security.reload_interval, absl::Milliseconds(500));
+}
+
+TEST(CommandLineTest, NobodyIsLetInUnlessSaid) {
+  const SecurityOptions security = Parse({"--model", "m", "--data", "d"}).options.security;
+  EXPECT_FALSE(security.allow_insecure);
+  EXPECT_FALSE(security.client_certificate_optional);
+  EXPECT_EQ(security.reload_interval, absl::Seconds(5));
+}
+
 TEST(CommandLineTest, FlagsFillTheOptions) {
   const CommandLine line = Parse({"--model",
                                   "m",

@@ -13,6 +13,7 @@
 #include "server/errors.h"
 #include "server/proto_conversion.h"
 #include "server/request_validation.h"
+#include "server/security/call_context.h"
 #include "server/unary_call.h"
 
 namespace amend {
@@ -131,7 +132,7 @@ EditService::EditService(EditIntake* intake, Coordinator* coordinator, const Rev
       options_(options) {}
 
 grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditService::StreamEdits(
-    grpc::CallbackServerContext* /*context*/) {
+    grpc::CallbackServerContext* context) {
   EditStream::Environment environment;
   environment.intake = intake_;
   environment.coordinator = coordinator_;
@@ -139,6 +140,7 @@ grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditSe
   environment.executor = executor_;
   environment.credits = options_.credits;
   environment.default_thresholds = options_.default_thresholds;
+  environment.caller = CallerOf(*context);
   return EditStream::Create(environment);
 }
 
@@ -151,6 +153,10 @@ grpc::ServerUnaryReactor* EditService::SubmitEditBatch(grpc::CallbackServerConte
     return FinishOnExecutor(context, executor_, [this, request, response] {
       return CheckOnly(*request, check_edits_, options_.max_batch_edits, *response);
     });
+  }
+  if (Caller* const caller = CallerOf(*context)) {
+    const absl::Status allowed = caller->TakeEdits(request->batch().edits_size());
+    if (!allowed.ok()) return FinishNow(context, allowed);
   }
   BatchSubmission submission;
   submission.key.session = absl::StrCat(
@@ -179,7 +185,7 @@ grpc::ServerUnaryReactor* EditService::CancelEditBatch(grpc::CallbackServerConte
   const absl::Status valid = ValidateCancelBatch(*request);
   if (!valid.ok()) return FinishNow(context, valid);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  intake_->Cancel({{request->session(), request->offset()}, request->reason(), context->peer()},
+  intake_->Cancel({{request->session(), request->offset()}, request->reason(), ActorOf(*context)},
                   [reactor, response](const absl::StatusOr<LedgerEntry>& entry) {
                     if (entry.ok()) *response = StatusOf(*entry);
                     reactor->Finish(ToGrpcStatus(entry.status()));

@@ -131,6 +131,10 @@ void EditStream::HandleBatch(const v1::StreamEditsRequest::Batch& batch) {
                                          "CREDITS_EXCEEDED"),
                               absl::Seconds(1))));
   }
+  if (environment_.caller != nullptr) {
+    const absl::Status allowed = environment_.caller->TakeEdits(count);
+    if (!allowed.ok()) return Send(0, NotTaken(key, count, allowed));
+  }
   const int64_t id = ++last_submission_;
   in_flight_[id] = batch.offset();
   BatchSubmission submission;

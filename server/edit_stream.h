@@ -16,6 +16,7 @@
 #include "grpcpp/grpcpp.h"
 #include "server/coordinator.h"
 #include "server/edit_intake.h"
+#include "server/security/caller.h"
 #include "server/task_executor.h"
 #include "storage/records.h"
 #include "storage/revision_store.h"
@@ -45,6 +46,8 @@ class EditStream final
     TaskExecutor* executor = nullptr;
     int credits = 16;
     GateThresholds default_thresholds;
+    // Until the call is finished; null where there are no limits.
+    Caller* caller = nullptr;
   };
   // Begins to read.
   static EditStream* Create(const Environment& environment);

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "server/security/call_context.h"
 
 namespace amend {
 namespace {
@@ -56,12 +57,18 @@ void SetEnd(const GenerationEnd& end, Revision revision, Response* response) {
   timings->set_total_seconds(absl::ToDoubleSeconds(end.total_time));
 }
 
+// Before the call is finished: its context, with the caller, ends after that.
+void CountTokens(Caller* caller, const GenerationEnd& end) {
+  if (caller != nullptr) caller->AddGeneratedTokens(end.generated_tokens);
+}
+
 // One Generate call. Alive until gRPC is done with it (`self_`) and the scheduler has dropped it.
 class GenerateReactor final : public grpc::ServerUnaryReactor, public TokenSink {
  public:
-  GenerateReactor(Scheduler* scheduler, const v1::GenerateRequest& request, Revision revision,
-                  v1::GenerateResponse* response)
-      : scheduler_(scheduler),
+  GenerateReactor(Caller* caller, Scheduler* scheduler, const v1::GenerateRequest& request,
+                  Revision revision, v1::GenerateResponse* response)
+      : caller_(caller),
+        scheduler_(scheduler),
         logprobs_(request.logprobs()),
         revision_(revision),
         response_(response) {}
@@ -79,6 +86,7 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public TokenSink 
   bool HasRoom() const override { return true; }
   void OnTokens(TokenEvent event) override { AddEvent(event, logprobs_, response_); }
   void OnEnd(const GenerationEnd& end) override {
+    CountTokens(caller_, end);
     if (end.status.ok()) SetEnd(end, revision_, response_);
     Finish(ToGrpcStatus(end.status));
   }
@@ -90,6 +98,7 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public TokenSink 
   void OnDone() override { const std::shared_ptr<GenerateReactor> self = std::move(self_); }
 
  private:
+  Caller* const caller_;
   Scheduler* const scheduler_;
   const bool logprobs_;
   const Revision revision_;
@@ -138,6 +147,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamRe
 
   void OnEnd(const GenerationEnd& end) override {
     absl::MutexLock lock(&mutex_);
+    CountTokens(CallerOf(*context_), end);
     if (end.status.ok()) {
       messages_.emplace_back();
       SetEnd(end, revision_, &messages_.back());
@@ -317,7 +327,7 @@ grpc::ServerUnaryReactor* GenerationService::Generate(grpc::CallbackServerContex
                                                       v1::GenerateResponse* response) {
   auto job = Plan(*context, *request);
   if (!job.ok()) return Answer(context, Rejected(job.status()));
-  auto reactor = std::make_shared<GenerateReactor>(options_.scheduler, *request,
+  auto reactor = std::make_shared<GenerateReactor>(CallerOf(*context), options_.scheduler, *request,
                                                    job->snapshot->revision, response);
   return GenerateReactor::Run(std::move(reactor), *std::move(job));
 }

@@ -128,6 +128,18 @@ const char* Name(PromotionResult result) {
   return "unknown";
 }
 
+const char* Name(SecurityFile file) {
+  switch (file) {
+    case SecurityFile::kTls:
+      return "tls";
+    case SecurityFile::kPolicy:
+      return "policy";
+  }
+  return "unknown";
+}
+
+const char* ReloadResult(bool taken) { return taken ? "ok" : "failed"; }
+
 prometheus::MetricFamily Plain(const std::string& name, const std::string& help,
                                prometheus::MetricType type, double value) {
   prometheus::MetricFamily family;
@@ -300,6 +312,18 @@ struct Metrics::Families {
       CounterFamily("grpc_server_handled_total", "RPCs that ended on the server.");
   Family<Histogram>& rpc_seconds =
       HistogramFamily("grpc_server_handling_seconds", "Duration of RPCs on the server.");
+
+  // Security.
+  Family<Counter>& security_reloads =
+      CounterFamily("amend_security_reloads_total", "Certificates and policies read again.");
+  Family<Gauge>& security_refused = GaugeFamily(
+      "amend_security_file_refused", "1 while the file on disk is refused and an older one holds.");
+  Gauge& certificate_expiry =
+      GaugeFamily("amend_tls_certificate_expiry_timestamp_seconds",
+                  "When the server's certificate expires, in seconds since the Unix epoch; 0 "
+                  "without TLS.")
+          .Add({});
+
   Family<Gauge>& build = GaugeFamily("amend_build_info", "What runs here; always 1.");
 
   std::atomic<int64_t> tokens = 0;
@@ -335,6 +359,12 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
     families_->promotions.Add({{"result", Name(result)}});
   }
   families_->rollbacks.Add({{"trigger", kByRequest}});
+  for (const auto file : {SecurityFile::kTls, SecurityFile::kPolicy}) {
+    families_->security_refused.Add({{"file", Name(file)}});
+    for (const bool taken : {true, false}) {
+      families_->security_reloads.Add({{"file", Name(file)}, {"result", ReloadResult(taken)}});
+    }
+  }
 }
 
 Metrics::~Metrics() = default;
@@ -473,6 +503,16 @@ void Metrics::OnRequestEnd(const RequestEnd& end) {
   families_->prompt_tokens.Increment(end.prompt_tokens);
   families_->cached_tokens.Increment(end.cached_tokens);
   families_->generation_tokens.Increment(end.generated_tokens);
+}
+
+void Metrics::SecurityFileChanged(SecurityFile file, bool taken) {
+  families_->security_reloads.Add({{"file", Name(file)}, {"result", ReloadResult(taken)}})
+      .Increment();
+  families_->security_refused.Add({{"file", Name(file)}}).Set(taken ? 0 : 1);
+}
+
+void Metrics::CertificateExpires(absl::Time expiry) {
+  families_->certificate_expiry.Set(absl::ToDoubleSeconds(expiry - absl::UnixEpoch()));
 }
 
 void Metrics::OnRejection(absl::string_view reason) {

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/edit_observer.h"
+#include "server/security/security_observer.h"
 #include "server/serving_observer.h"
 
 namespace amend {
@@ -15,7 +16,7 @@ namespace amend {
 // Every number that /metrics shows, in Prometheus' text format. Thread-safe; no method blocks for
 // longer than a counter takes. Label values come from enums and constants of this program, never
 // from requests.
-class Metrics : public EditObserver, public ServingObserver {
+class Metrics : public EditObserver, public ServingObserver, public SecurityObserver {
  public:
   Metrics();
   ~Metrics() override;
@@ -68,6 +69,10 @@ class Metrics : public EditObserver, public ServingObserver {
   void OnInterToken(absl::Duration since_last_token) override;
   void OnRequestEnd(const RequestEnd& end) override;
   void OnRejection(absl::string_view reason) override;
+
+  // SecurityObserver
+  void SecurityFileChanged(SecurityFile file, bool taken) override;
+  void CertificateExpires(absl::Time expiry) override;
 
  private:
   struct Families;

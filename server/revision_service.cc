@@ -15,6 +15,7 @@
 #include "server/request_validation.h"
 #include "server/revision_comparison.h"
 #include "server/revision_watch.h"
+#include "server/security/call_context.h"
 #include "server/unary_call.h"
 
 namespace amend {
@@ -177,7 +178,7 @@ grpc::ServerUnaryReactor* RevisionService::Promote(grpc::CallbackServerContext* 
   const absl::Status valid = ValidatePromote(*request);
   if (!valid.ok()) return FinishNow(context, valid);
   PromoteCommand command{LabelOr(request->label()), Revision(request->revision()),
-                         EtagFrom(request->etag()), request->reason(), context->peer()};
+                         EtagFrom(request->etag()), request->reason(), ActorOf(*context)};
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Promote(std::move(command), AnswerMove(reactor, response));
   return reactor;
@@ -195,7 +196,7 @@ grpc::ServerUnaryReactor* RevisionService::Rollback(grpc::CallbackServerContext*
   }
   command.etag = EtagFrom(request->etag());
   command.reason = request->reason();
-  command.actor = context->peer();
+  command.actor = ActorOf(*context);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Rollback(std::move(command), AnswerMove(reactor, response));
   return reactor;
@@ -249,7 +250,7 @@ grpc::ServerUnaryReactor* RevisionService::SetLabel(grpc::CallbackServerContext*
   const absl::Status valid = ValidateSetLabel(*request);
   if (!valid.ok()) return FinishNow(context, valid);
   SetLabelCommand command{request->label(), Revision(request->revision()),
-                          EtagFrom(request->etag()), request->reason(), context->peer()};
+                          EtagFrom(request->etag()), request->reason(), ActorOf(*context)};
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->SetLabel(std::move(command),
                          Answer<LabelMoved>(reactor, [response](const LabelMoved& moved) {
@@ -266,7 +267,7 @@ grpc::ServerUnaryReactor* RevisionService::DeleteLabel(grpc::CallbackServerConte
   const absl::Status valid = ValidateDeleteLabel(*request);
   if (!valid.ok()) return FinishNow(context, valid);
   DeleteLabelCommand command{request->label(), EtagFrom(request->etag()), request->reason(),
-                             context->peer()};
+                             ActorOf(*context)};
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->DeleteLabel(std::move(command),
                             Answer<LabelRecord>(reactor, [response](const LabelRecord& label) {
@@ -283,7 +284,7 @@ grpc::ServerUnaryReactor* RevisionService::Mark(grpc::CallbackServerContext* con
   if (!valid.ok()) return FinishNow(context, valid);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Mark(
-      {verb, Revision(request.revision()), request.reason(), context->peer()},
+      {verb, Revision(request.revision()), request.reason(), ActorOf(*context)},
       Answer<RevisionRecord>(reactor, [this, response](const RevisionRecord& record) {
         *response = ToProto(record);
         const auto labels = LabelsByRevision(*store_);
@@ -323,7 +324,7 @@ grpc::ServerUnaryReactor* RevisionService::PurgeRevisions(grpc::CallbackServerCo
   if (!valid.ok()) return FinishNow(context, valid);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Purge(
-      {request->without_delay(), request->dry_run(), request->reason(), context->peer()},
+      {request->without_delay(), request->dry_run(), request->reason(), ActorOf(*context)},
       Answer<Purged>(reactor, [response](const Purged& purged) {
         for (const Revision revision : purged.revisions) {
           response->add_revisions(revision.value());
@@ -358,7 +359,7 @@ grpc::ServerUnaryReactor* RevisionService::WithdrawEdits(grpc::CallbackServerCon
   command.promotion = PromotionFromProto(request->promotion());
   command.validate_only = request->validate_only();
   command.reason = request->reason();
-  command.actor = context->peer();
+  command.actor = ActorOf(*context);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Withdraw(std::move(command),
                          Answer<EditsWithdrawn>(reactor, [response](const EditsWithdrawn& made) {

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "amend/v1/profile.pb.h"
 #include "server/retention.h"
+#include "server/security/security_options.h"
 
 namespace amend {
 
@@ -49,6 +50,8 @@ struct ServerOptions {
   std::string console = "auto";
   // Names, besides IP addresses and localhost, under which browsers open it; commas between them.
   std::string console_hosts;
+  // TLS, who may call, and AdminService's own address.
+  SecurityOptions security;
   // "auto" (CUDA where there is one), "cpu" or "cuda".
   std::string device = "auto";
   // "float32" or "bfloat16".

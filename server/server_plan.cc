@@ -8,6 +8,9 @@
 #include "google/protobuf/text_format.h"
 #include "server/background_texts.h"
 #include "server/config_file.h"
+#include "server/security/authorizer.h"
+#include "server/security/listener_check.h"
+#include "server/security/security_files.h"
 
 namespace amend {
 namespace {
@@ -59,6 +62,16 @@ absl::StatusOr<std::string> StateOfDirectory(const std::string& path) {
   return absl::FailedPreconditionError(absl::StrCat(path, " is not a directory"));
 }
 
+// Whether a server with these options would listen and know its callers.
+absl::Status CheckSecurity(const ServerOptions& options) {
+  AMEND_RETURN_IF_ERROR(CheckListeners(options.security, options.grpc_address));
+  Authorizer authorizer;
+  SecurityFiles::Options security;
+  security.files = options.security;
+  security.authorizer = &authorizer;
+  return SecurityFiles::Load(std::move(security)).status();
+}
+
 }  // namespace
 
 absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
@@ -79,6 +92,7 @@ absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
 }
 
 absl::StatusOr<std::string> DescribeServer(const ServerOptions& options) {
+  AMEND_RETURN_IF_ERROR(CheckSecurity(options));
   AMEND_ASSIGN_OR_RETURN(const ServerPlan plan, PlanServer(options));
   AMEND_ASSIGN_OR_RETURN(const std::string data, StateOfDirectory(options.data_directory));
   std::string text = absl::StrCat(

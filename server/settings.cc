@@ -35,6 +35,7 @@ std::vector<Setting> MakeSettings() {
   using O = ServerOptions;
   using R = RetentionPolicy;
   using L = ServingLimits;
+  using S = SecurityOptions;
   const auto limit = [](std::string name, auto L::*member, double min, double max) {
     return Setting{absl::StrCat("limits.", name), "", "", At(&O::limits, member), From(min, max)};
   };
@@ -60,6 +61,28 @@ std::vector<Setting> MakeSettings() {
        "names under which browsers open the page, besides IP addresses and localhost, with commas "
        "between",
        At(&O::console_hosts), Any()},
+      {"tls_cert", "tls-cert",
+       "the server's certificate and its chain, PEM; with --tls-key: TLS for gRPC",
+       At(&O::security, &S::tls_certificate_file), Any()},
+      {"tls_key", "tls-key", "the certificate's private key, PEM",
+       At(&O::security, &S::tls_key_file), Any()},
+      {"tls_client_ca", "tls-client-ca",
+       "authorities of client certificates, PEM; clients have to show one",
+       At(&O::security, &S::tls_client_ca_file), Any()},
+      {"tls_client_cert_optional", "tls-client-cert-optional",
+       "clients may show no certificate, to send a token instead",
+       At(&O::security, &S::client_certificate_optional), Any()},
+      {"policy", "policy", "who may call what, a text proto (default: nobody is asked)",
+       At(&O::security, &S::policy_file), Any()},
+      {"admin_listen", "admin-listen",
+       "gRPC address of AdminService alone (default: it is at --listen)",
+       At(&O::security, &S::admin_address), Any()},
+      {"allow_insecure", "allow-insecure",
+       "listen beyond the loopback address without TLS or without a policy",
+       At(&O::security, &S::allow_insecure), Any()},
+      {"security_reload_seconds", "security-reload-seconds",
+       "how often certificates and policy are looked at for changes",
+       At(&O::security, &S::reload_interval), From(0.01, 3600)},
       {"device", "device", "auto, cpu or cuda", At(&O::device), OneOf({"auto", "cpu", "cuda"})},
       {"dtype", "dtype", "float32 or bfloat16", At(&O::dtype), OneOf({"float32", "bfloat16"})},
       {"threads", "threads", "threads of one operation; 0 lets LibTorch choose", At(&O::threads),

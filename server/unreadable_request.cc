@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
+#include "grpcpp/generic/async_generic_service.h"
 #include "server/errors.h"
 
 namespace amend {
@@ -22,11 +23,16 @@ const google::protobuf::Descriptor* InputOf(const char* path) {
   return method == nullptr ? nullptr : method->input_type();
 }
 
+// gRPC's own context, of a method that no service of this server has.
+bool IsUnregistered(ServerRpcInfo& info) {
+  return dynamic_cast<grpc::GenericCallbackServerContext*>(info.server_context()) != nullptr;
+}
+
 // One RPC. gRPC calls it from one thread at a time and deletes it at the end.
 class UnreadableRequestInterceptor final : public grpc::experimental::Interceptor {
  public:
-  explicit UnreadableRequestInterceptor(const ServerRpcInfo& info)
-      : input_(InputOf(info.method())) {}
+  explicit UnreadableRequestInterceptor(ServerRpcInfo& info)
+      : input_(IsUnregistered(info) ? nullptr : InputOf(info.method())) {}
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {

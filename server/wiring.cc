@@ -49,6 +49,12 @@
 #include "server/revision_service.h"
 #include "server/rpc_metrics.h"
 #include "server/scheduler.h"
+#include "server/security/access_interceptor.h"
+#include "server/security/authorizer.h"
+#include "server/security/call_context.h"
+#include "server/security/guarded_api.h"
+#include "server/security/listener_check.h"
+#include "server/security/security_files.h"
 #include "server/server_plan.h"
 #include "server/serving_model.h"
 #include "server/solver_cache.h"
@@ -154,11 +160,12 @@ struct Server::Parts {
       : options(std::move(o)),
         store_metrics(&metrics, [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
   ~Parts() {
-    if (grpc_server != nullptr) grpc_server->Shutdown();
+    for (const auto& server : servers()) server->Shutdown();
   }
 
   absl::Status Listen();
   void BuildConsole();
+  absl::Status LoadSecurity();
   absl::Status LoadModel();
   absl::Status OpenStore();
   std::unique_ptr<ValidationGate> BuildGate() const;
@@ -169,6 +176,11 @@ struct Server::Parts {
   void BuildServices();
   v1::ServerInfo FixedInfo() const;
   absl::Status StartGrpc();
+  // Listens at `address`, and says in it which port that is.
+  absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(std::string* address,
+                                                            GuardedService* services);
+  // Those that listen.
+  std::vector<grpc::Server*> servers() const;
   void SetServing(bool serving) ABSL_LOCKS_EXCLUDED(health_mutex);
   // Called by threads of the store.
   void OnReadOnly(bool read_only, absl::string_view why) ABSL_LOCKS_EXCLUDED(health_mutex);
@@ -189,6 +201,8 @@ struct Server::Parts {
   std::shared_ptr<grpc::Channel> console_channel;
   // Null when there is none.
   std::unique_ptr<Console> console;
+  Authorizer authorizer;
+  std::unique_ptr<SecurityFiles> security;
   std::unique_ptr<HttpEndpoint> http;
 
   std::shared_ptr<const CausalLm> model;
@@ -220,16 +234,26 @@ struct Server::Parts {
   std::unique_ptr<RevisionService> revision_service;
   std::unique_ptr<GenerationService> generation_service;
   std::unique_ptr<AdminService> admin_service;
+  GuardedService guarded;
+  GuardedService guarded_admin;
   std::unique_ptr<grpc::Server> grpc_server;
+  // Null where AdminService is at the address of the others.
+  std::unique_ptr<grpc::Server> admin_server;
   std::string grpc_address;
+  std::string admin_address;
   std::string ready_line;
   // The live revision is, and an ancestor serves.
   bool damaged = false;
 };
 
 absl::Status Server::Parts::Listen() {
+  AMEND_RETURN_IF_ERROR(CheckListeners(options.security, options.grpc_address));
   AMEND_RETURN_IF_ERROR(CheckListenable(options.grpc_address));
   AMEND_ASSIGN_OR_RETURN(const HostPort where, ParseHostPort("HTTP", options.http_address));
+  if (!options.security.admin_address.empty()) {
+    AMEND_RETURN_IF_ERROR(CheckListenable(options.security.admin_address));
+  }
+  AMEND_RETURN_IF_ERROR(LoadSecurity());
   HttpEndpoint::Options http_options;
   http_options.address = options.http_address;
   http_options.metrics_text = [this] { return metrics.Text(absl::Now()); };
@@ -254,6 +278,17 @@ void Server::Parts::BuildConsole() {
   };
   console_options.hosts = absl::StrSplit(options.console_hosts, ',', absl::SkipEmpty());
   console = std::make_unique<Console>(std::move(console_options));
+}
+
+absl::Status Server::Parts::LoadSecurity() {
+  SecurityFiles::Options security_options;
+  security_options.files = options.security;
+  security_options.authorizer = &authorizer;
+  security_options.observer = &metrics;
+  security_options.progress = options.progress;
+  AMEND_ASSIGN_OR_RETURN(security, SecurityFiles::Load(std::move(security_options)));
+  security->Watch();
+  return absl::OkStatus();
 }
 
 absl::Status Server::Parts::LoadModel() {
@@ -467,27 +502,51 @@ absl::Status Server::Parts::StartGrpc() {
   // Links the health service's descriptor, which gRPC's own implementation lacks, for reflection.
   grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  const bool admin_apart = !options.security.admin_address.empty();
+  AddGuarded(edit_service.get(), &guarded);
+  AddGuarded(revision_service.get(), &guarded);
+  AddGuarded(generation_service.get(), &guarded);
+  AddGuarded(admin_service.get(), admin_apart ? &guarded_admin : &guarded);
+  grpc_address = options.grpc_address;
+  AMEND_ASSIGN_OR_RETURN(grpc_server, StartServer(&grpc_address, &guarded));
+  console_channel = grpc_server->InProcessChannel(grpc::ChannelArguments());
+  if (!admin_apart) return absl::OkStatus();
+  admin_address = options.security.admin_address;
+  AMEND_ASSIGN_OR_RETURN(admin_server, StartServer(&admin_address, &guarded_admin));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Server::Parts::StartServer(std::string* address,
+                                                                         GuardedService* services) {
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int port = 0;
-  builder.AddListeningPort(options.grpc_address, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(edit_service.get());
-  builder.RegisterService(revision_service.get());
-  builder.RegisterService(generation_service.get());
-  builder.RegisterService(admin_service.get());
+  builder.AddListeningPort(*address,
+                           security->tls() == nullptr ? grpc::InsecureServerCredentials()
+                                                      : security->tls()->NewCredentials(),
+                           &port);
+  builder.RegisterService(services);
+  builder.SetContextAllocator(MakeCallContextAllocator());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MakeUnreadableRequestFactory());
+  interceptors.push_back(MakeAccessFactory(&authorizer));
   interceptors.push_back(MakeRpcMetricsFactory(&metrics));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  grpc_server = builder.BuildAndStart();
-  if (grpc_server == nullptr || port == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on the gRPC address ", options.grpc_address));
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on the gRPC address ", *address));
   }
-  console_channel = grpc_server->InProcessChannel(grpc::ChannelArguments());
-  AMEND_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort("gRPC", options.grpc_address));
-  grpc_address = absl::StrCat(address.host, ":", port);
-  return absl::OkStatus();
+  AMEND_ASSIGN_OR_RETURN(const HostPort parts, ParseHostPort("gRPC", *address));
+  *address = absl::StrCat(parts.host, ":", port);
+  return server;
+}
+
+std::vector<grpc::Server*> Server::Parts::servers() const {
+  std::vector<grpc::Server*> listening;
+  for (const auto& server : {grpc_server.get(), admin_server.get()}) {
+    if (server != nullptr) listening.push_back(server);
+  }
+  return listening;
 }
 
 void Server::Parts::SetServing(bool now_serves) {
@@ -508,15 +567,18 @@ void Server::Parts::OnReadOnly(bool now_read_only, absl::string_view why) {
 }
 
 void Server::Parts::ReportHealth() {
-  grpc::HealthCheckServiceInterface* health = grpc_server->GetHealthCheckService();
-  if (health == nullptr) return;
-  health->SetServingStatus("", serves);
-  for (const char* service :
-       {v1::RevisionService::service_full_name(), v1::GenerationService::service_full_name(),
-        v1::AdminService::service_full_name()}) {
-    health->SetServingStatus(service, serves);
+  for (grpc::Server* const server : servers()) {
+    grpc::HealthCheckServiceInterface* health = server->GetHealthCheckService();
+    if (health == nullptr) continue;
+    health->SetServingStatus("", serves);
+    if (server == admin_server.get() || admin_server == nullptr) {
+      health->SetServingStatus(v1::AdminService::service_full_name(), serves);
+    }
+    if (server != grpc_server.get()) continue;
+    health->SetServingStatus(v1::RevisionService::service_full_name(), serves);
+    health->SetServingStatus(v1::GenerationService::service_full_name(), serves);
+    health->SetServingStatus(v1::EditService::service_full_name(), serves && !read_only);
   }
-  health->SetServingStatus(v1::EditService::service_full_name(), serves && !read_only);
 }
 
 void Server::Parts::ReclaimSpace() {
@@ -541,7 +603,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   parts->coordinator->Start();
   parts->intake->Start();
   parts->ready_line = absl::StrCat(
-      "amendd ready: grpc ", parts->grpc_address, ", http ", parts->http->address(), ", model ",
+      "amendd ready: grpc ", parts->grpc_address, ", http ", parts->http->address(),
+      parts->admin_server == nullptr ? "" : ", admin ", parts->admin_address, ", model ",
       info.model().name(), " (", info.model().architecture(), ", ", info.model().layers(),
       " layers, ", info.model().device(), ", ", info.model().dtype(), "), live revision ",
       live->revision.value(), parts->damaged ? ", read-only: the store is damaged" : "");
@@ -554,6 +617,9 @@ Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Server::~Server() { Shutdown(); }
 
 const std::string& Server::grpc_address() const { return parts_->grpc_address; }
+const std::string& Server::admin_address() const {
+  return parts_->admin_server == nullptr ? parts_->grpc_address : parts_->admin_address;
+}
 const std::string& Server::http_address() const { return parts_->http->address(); }
 const std::string& Server::ready_line() const { return parts_->ready_line; }
 
@@ -566,7 +632,8 @@ void Server::Shutdown() {
   parts_->scheduler->Stop(parts_->options.drain_time);
   parts_->intake->Stop();
   parts_->coordinator->Stop();
-  parts_->grpc_server->Shutdown(absl::ToChronoTime(absl::Now() + kLastCalls));
+  const auto deadline = absl::ToChronoTime(absl::Now() + kLastCalls);
+  for (grpc::Server* const server : parts_->servers()) server->Shutdown(deadline);
   parts_->executor->Stop();
   parts_->maintenance->Stop();
   parts_->export_executor->Stop();

@@ -24,6 +24,8 @@ class Server {
   // With the ports that are in use.
   const std::string& grpc_address() const;
   const std::string& http_address() const;
+  // Where AdminService is: that of gRPC unless it has its own.
+  const std::string& admin_address() const;
   // "amendd ready: grpc 127.0.0.1:50051, http ..., model demo (gpt2, 6 layers, cpu, float32), live
   // revision 3"
   const std::string& ready_line() const;

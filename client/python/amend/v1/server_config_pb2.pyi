@@ -6,7 +6,9 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ServerConfig(_message.Message):
-    __slots__ = ["backup_dir", "backups_kept", "console", "console_hosts", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "model", "profile", "profile_file", "purge_delay_seconds", "serve_intact_ancestor", "threads"]
+    __slots__ = ["admin_listen", "allow_insecure", "backup_dir", "backups_kept", "console", "console_hosts", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "model", "policy", "profile", "profile_file", "purge_delay_seconds", "security_reload_seconds", "serve_intact_ancestor", "threads", "tls_cert", "tls_client_ca", "tls_client_cert_optional", "tls_key"]
+    ADMIN_LISTEN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_INSECURE_FIELD_NUMBER: _ClassVar[int]
     BACKUPS_KEPT_FIELD_NUMBER: _ClassVar[int]
     BACKUP_DIR_FIELD_NUMBER: _ClassVar[int]
     CONSOLE_FIELD_NUMBER: _ClassVar[int]
@@ -23,11 +25,19 @@ class ServerConfig(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     LISTEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FILE_FIELD_NUMBER: _ClassVar[int]
     PURGE_DELAY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SECURITY_RELOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SERVE_INTACT_ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    TLS_CERT_FIELD_NUMBER: _ClassVar[int]
+    TLS_CLIENT_CA_FIELD_NUMBER: _ClassVar[int]
+    TLS_CLIENT_CERT_OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    TLS_KEY_FIELD_NUMBER: _ClassVar[int]
+    admin_listen: str
+    allow_insecure: bool
     backup_dir: str
     backups_kept: int
     console: str
@@ -44,12 +54,18 @@ class ServerConfig(_message.Message):
     limits: ServerLimits
     listen: str
     model: str
+    policy: str
     profile: _profile_pb2.Profile
     profile_file: str
     purge_delay_seconds: float
+    security_reload_seconds: float
     serve_intact_ancestor: bool
     threads: int
-    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ...) -> None: ...
+    tls_cert: str
+    tls_client_ca: str
+    tls_client_cert_optional: bool
+    tls_key: str
+    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., tls_client_ca: _Optional[str] = ..., tls_client_cert_optional: bool = ..., policy: _Optional[str] = ..., admin_listen: _Optional[str] = ..., allow_insecure: bool = ..., security_reload_seconds: _Optional[float] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ["default_max_new_tokens", "edit_credits", "max_batch_edits", "max_pending_batches", "max_prefill_tokens_per_step", "max_reader_pause_seconds", "max_running_sequences", "max_unread_messages", "max_waiting_sequences"]

@@ -1,0 +1,24 @@
+#ifndef AMEND_SERVER_SECURITY_LISTENER_CHECK_H_
+#define AMEND_SERVER_SECURITY_LISTENER_CHECK_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "server/security/security_options.h"
+
+namespace amend {
+
+// Whether only this machine reaches a listener at `host`: "localhost", 127.0.0.0/8 or ::1, with or
+// without brackets. Other names are not looked up, they are not. Thread-safe.
+bool IsLoopback(absl::string_view host);
+
+// FAILED_PRECONDITION, naming the flag and what is missing, where options do not fit each other (a
+// certificate without its key) or where an address of gRPC that other machines reach would be
+// listened on without TLS or without a policy, and nobody allowed that. INVALID_ARGUMENT for an
+// address that is not HOST:PORT. Reads no file. Thread-safe.
+absl::Status CheckListeners(const SecurityOptions& options, const std::string& grpc_address);
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_SECURITY_LISTENER_CHECK_H_
