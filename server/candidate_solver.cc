@@ -99,7 +99,10 @@ absl::Status CandidateSolver::SolveKept(Trial& trial) {
   if (!solution.ok()) return FromEngine(solution.status());
   trial.candidate.solution = *std::move(solution);
   observer_->StageDone(EditStage::kTarget, targets_done - start);
-  observer_->StageDone(EditStage::kSolve, clock_() - targets_done);
+  const absl::Duration keys = absl::Seconds(trial.candidate.solution.key_seconds);
+  observer_->StageDone(EditStage::kKeys, keys);
+  observer_->StageDone(EditStage::kSolve,
+                       std::max(clock_() - targets_done - keys, absl::ZeroDuration()));
   // What the round before left is not to grow beside this one.
   trial.candidate.hooks.reset();
   absl::StatusOr<std::shared_ptr<const HookStack>> hooks =

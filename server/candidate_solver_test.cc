@@ -1,6 +1,7 @@
 #include "server/candidate_solver.h"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +50,23 @@ class CandidateSolverTest : public testing::Test {
   EditObserver observer_;
   CandidateSolver solver_;
 };
+
+TEST_F(CandidateSolverTest, TheTimeOfTheKeysIsNotCountedAsSolving) {
+  struct Observer : EditObserver {
+    void StageDone(EditStage stage, absl::Duration duration) override { spent[stage] = duration; }
+    std::map<EditStage, absl::Duration> spent;
+  } observer;
+  engine_.key_seconds = 0.25;
+  int calls = 0;
+  // A second passes between any two looks at it.
+  CandidateSolver solver(&store_, &engine_, &hub_, &observer,
+                         [&] { return absl::UnixEpoch() + absl::Seconds(calls++); });
+  EXPECT_THAT(solver.Solve(Batch({"Rome"}, FailurePolicy::kAllOrNothing), Revision(1), nullptr,
+                           [] { return false; }),
+              IsOk());
+  EXPECT_EQ(observer.spent[EditStage::kKeys], absl::Milliseconds(250));
+  EXPECT_EQ(observer.spent[EditStage::kSolve], absl::Milliseconds(750));
+}
 
 TEST_F(CandidateSolverTest, OneFailingEditTurnsDownTheWholeBatchByDefault) {
   AMEND_ASSERT_OK_AND_ASSIGN(const Candidate candidate,

@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_DECODE_BACKEND_H_
 #define AMEND_SERVER_DECODE_BACKEND_H_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -30,6 +31,13 @@ class DecodeLogits {
   virtual ~DecodeLogits() = default;
   // [vocabulary]. Lives as long as this object.
   virtual absl::Span<const float> row(int i) const = 0;
+
+  // Tokens of the step, and those of them at which an edit fired. Both 0 where that is not known.
+  struct HookUse {
+    int64_t tokens = 0;
+    int64_t fired = 0;
+  };
+  virtual HookUse hook_use() const { return {}; }
 };
 
 // What the scheduler needs of a model. Not thread-safe; used by the scheduler thread alone.

@@ -8,7 +8,7 @@
 
 namespace amend {
 
-enum class EditStage { kTarget, kSolve, kGate, kPersist, kPublish };
+enum class EditStage { kTarget, kKeys, kSolve, kGate, kPersist, kPublish };
 enum class GateCheck {
   kReliability,
   kGenerality,

@@ -56,10 +56,17 @@ const Buckets& BatchBuckets() {
   return *buckets;
 }
 
+const Buckets& ShareBuckets() {
+  static const auto* const buckets = new Buckets{0, .01, .05, .1, .25, .5, .75, 1};
+  return *buckets;
+}
+
 const char* Name(EditStage stage) {
   switch (stage) {
     case EditStage::kTarget:
       return "target";
+    case EditStage::kKeys:
+      return "keys";
     case EditStage::kSolve:
       return "solve";
     case EditStage::kGate:
@@ -291,6 +298,10 @@ struct Metrics::Families {
   Family<Counter>& requests = CounterFamily("amend_requests_total", "Requests that ended.");
   Histogram& batch_size =
       HistogramFamily("amend_batch_size", "Sequences in one forward pass.").Add({}, BatchBuckets());
+  Histogram& hook_fired =
+      HistogramFamily("amend_hook_fired_ratio",
+                      "Share of the tokens in one forward pass at which an edit fired.")
+          .Add({}, ShareBuckets());
   Family<Counter>& rejections =
       CounterFamily("amend_rejections_total", "Generation requests that were turned away.");
 
@@ -298,9 +309,24 @@ struct Metrics::Families {
   Histogram& store_sync = HistogramFamily("amend_store_sync_duration_seconds",
                                           "Duration of one synced write of the store.")
                               .Add({}, SyncBuckets());
-  Counter& store_errors =
-      CounterFamily("amend_store_errors_total", "Writes of the store that failed.")
-          .Add({{"kind", "write"}});
+  Family<Counter>& store_errors =
+      CounterFamily("amend_store_errors_total", "Operations of the store that failed.");
+  Counter& store_write_errors = store_errors.Add({{"kind", "write"}});
+  Counter& store_read_errors = store_errors.Add({{"kind", "read"}});
+  Counter& store_background_errors = store_errors.Add({{"kind", "background"}});
+  Counter& digest_mismatches =
+      CounterFamily("amend_store_digest_mismatches_total",
+                    "Values that are not what was written, or are missing: found by a read or a "
+                    "verification.")
+          .Add({});
+  Family<Gauge>& store_bytes = GaugeFamily(
+      "amend_store_bytes", "What a column family takes in files that are in use and in memory.");
+  Counter& store_stalls =
+      CounterFamily("amend_store_stall_seconds_total",
+                    "How long RocksDB held writes up because files were not merged fast enough.")
+          .Add({});
+  Gauge& store_writes_stopped =
+      GaugeFamily("amend_store_writes_stopped", "1 while RocksDB holds all writes up.").Add({});
   Gauge& store_read_only =
       GaugeFamily("amend_store_read_only", "1 while the store takes no writes.").Add({});
   Gauge& recovery = GaugeFamily("amend_recovery_seconds",
@@ -345,8 +371,8 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
        {BatchOutcome::kLive, BatchOutcome::kValidated, BatchOutcome::kRejected}) {
     families_->withdrawn.Add({{"outcome", Name(outcome)}});
   }
-  for (const auto stage : {EditStage::kTarget, EditStage::kSolve, EditStage::kGate,
-                           EditStage::kPersist, EditStage::kPublish}) {
+  for (const auto stage : {EditStage::kTarget, EditStage::kKeys, EditStage::kSolve,
+                           EditStage::kGate, EditStage::kPersist, EditStage::kPublish}) {
     families_->stages.Add({{"stage", Name(stage)}}, EditBuckets());
   }
   for (const auto check :
@@ -393,7 +419,26 @@ void Metrics::SetBuildInfo(absl::string_view version, absl::string_view architec
 
 void Metrics::StoreSynced(absl::Duration duration, bool ok) {
   families_->store_sync.Observe(absl::ToDoubleSeconds(duration));
-  if (!ok) families_->store_errors.Increment();
+  if (!ok) families_->store_write_errors.Increment();
+}
+
+void Metrics::StoreReadFailed() { families_->store_read_errors.Increment(); }
+
+void Metrics::StoreBackgroundFailed() { families_->store_background_errors.Increment(); }
+
+void Metrics::StoreDamaged(int64_t values) {
+  families_->digest_mismatches.Increment(static_cast<double>(values));
+}
+
+void Metrics::SetStoreUsage(const StoreUsage& usage) {
+  for (const StoreUsage::Family& family : usage.families) {
+    families_->store_bytes.Add({{"column_family", family.name}})
+        .Set(static_cast<double>(family.bytes));
+  }
+  families_->store_writes_stopped.Set(usage.writes_stopped ? 1 : 0);
+  absl::MutexLock lock(&families_->mutex);
+  const double more = usage.stall_seconds - families_->store_stalls.Value();
+  if (more > 0) families_->store_stalls.Increment(more);
 }
 
 void Metrics::StoreReadOnly(bool read_only) { families_->store_read_only.Set(read_only ? 1 : 0); }
@@ -482,6 +527,10 @@ void Metrics::OnKvCache(int64_t claimed, int64_t capacity) {
 }
 
 void Metrics::OnStep(int rows) { families_->batch_size.Observe(rows); }
+
+void Metrics::OnHooks(int64_t tokens, int64_t fired) {
+  families_->hook_fired.Observe(static_cast<double>(fired) / static_cast<double>(tokens));
+}
 
 Metrics::Serving Metrics::serving() const {
   return {families_->kv_cache.Value(), families_->tokens.load(std::memory_order_relaxed)};

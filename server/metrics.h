@@ -10,6 +10,7 @@
 #include "server/edit_observer.h"
 #include "server/security/security_observer.h"
 #include "server/serving_observer.h"
+#include "storage/store_usage.h"
 
 namespace amend {
 
@@ -37,6 +38,12 @@ class Metrics : public EditObserver, public ServingObserver, public SecurityObse
                     absl::string_view device, absl::string_view dtype);
   // One synced write of the store.
   void StoreSynced(absl::Duration duration, bool ok);
+  // A read failed, or a thread of the database's own.
+  void StoreReadFailed();
+  void StoreBackgroundFailed();
+  // So many values were not what was written, or missing.
+  void StoreDamaged(int64_t values);
+  void SetStoreUsage(const StoreUsage& usage);
   // The store takes no writes, or takes them again.
   void StoreReadOnly(bool read_only);
   // The store was read and verified at start.
@@ -65,6 +72,7 @@ class Metrics : public EditObserver, public ServingObserver, public SecurityObse
   void OnSequences(int running, int waiting) override;
   void OnKvCache(int64_t claimed, int64_t capacity) override;
   void OnStep(int rows) override;
+  void OnHooks(int64_t tokens, int64_t fired) override;
   void OnFirstToken(absl::Duration since_submit) override;
   void OnInterToken(absl::Duration since_last_token) override;
   void OnRequestEnd(const RequestEnd& end) override;

@@ -61,6 +61,7 @@ TEST(MetricsTest, StagesScoresAndPromotionsHaveTheirLabels) {
 TEST(MetricsTest, WhatMayHappenIsThereBeforeItDoes) {
   const std::string text = Metrics().Text(kNow);
   for (const char* series : {"amend_edits_withdrawn_total{outcome=\"rejected\"} 0\n",
+                             "amend_edit_stage_duration_seconds_count{stage=\"keys\"} 0\n",
                              "amend_edit_stage_duration_seconds_count{stage=\"persist\"} 0\n",
                              "amend_gate_rejections_total{check=\"retention\"} 0\n",
                              "amend_promotions_total{result=\"failed\"} 0\n",
@@ -84,6 +85,7 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   metrics.OnSequences(2, 1);
   metrics.OnKvCache(24, 96);
   metrics.OnStep(2);
+  metrics.OnHooks(8, 2);
   metrics.OnFirstToken(absl::Milliseconds(30));
   metrics.OnInterToken(absl::Milliseconds(3));
   metrics.OnRequestEnd({"length", absl::Seconds(1), 7, 5, 5});
@@ -92,6 +94,8 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   EXPECT_THAT(text, HasSubstr("amend_num_requests_waiting 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_batch_size_bucket{le=\"1\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("amend_batch_size_bucket{le=\"2\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_hook_fired_ratio_bucket{le=\"0.1\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("amend_hook_fired_ratio_bucket{le=\"0.25\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_time_to_first_token_seconds_count 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_inter_token_latency_seconds_bucket{le=\"0.0025\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("amend_inter_token_latency_seconds_bucket{le=\"0.005\"} 1\n"));
@@ -143,6 +147,29 @@ TEST(MetricsTest, StoreWritesAreTimedAndFailuresCounted) {
   EXPECT_THAT(metrics.Text(kNow), HasSubstr("amend_recovery_seconds 1.5\n"));
   metrics.StoreReadOnly(true);
   EXPECT_THAT(metrics.Text(absl::UnixEpoch()), HasSubstr("amend_store_read_only 1\n"));
+}
+
+TEST(MetricsTest, FailuresOfTheStoreAreCountedByKindAndDamageByItself) {
+  Metrics metrics;
+  metrics.StoreReadFailed();
+  metrics.StoreBackgroundFailed();
+  metrics.StoreDamaged(3);
+  const std::string text = metrics.Text(kNow);
+  EXPECT_THAT(text, HasSubstr("amend_store_errors_total{kind=\"read\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_errors_total{kind=\"background\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_errors_total{kind=\"write\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_digest_mismatches_total 3\n"));
+}
+
+TEST(MetricsTest, TheStoresUsageIsShownAndItsStallsOnlyGrow) {
+  Metrics metrics;
+  metrics.SetStoreUsage({{{"factors", 4096}, {"ledger", 100}}, 1.5, true});
+  metrics.SetStoreUsage({{{"factors", 2048}, {"ledger", 100}}, 1.25, false});
+  const std::string text = metrics.Text(kNow);
+  EXPECT_THAT(text, HasSubstr("amend_store_bytes{column_family=\"factors\"} 2048\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_bytes{column_family=\"ledger\"} 100\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_stall_seconds_total 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("amend_store_writes_stopped 0\n"));
 }
 
 TEST(MetricsTest, BuildAndProcessAreShown) {

@@ -29,6 +29,10 @@ class Logits final : public DecodeLogits {
  public:
   explicit Logits(StepLogits logits) : logits_(std::move(logits)) {}
   absl::Span<const float> row(int i) const override { return logits_.row(i); }
+  HookUse hook_use() const override {
+    const StepLogits::HookUse use = logits_.hook_use();
+    return {use.tokens, use.fired};
+  }
 
  private:
   const StepLogits logits_;

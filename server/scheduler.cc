@@ -334,7 +334,11 @@ bool Scheduler::RunStep() {
   const std::vector<Sequence*> picked = PickRows(&rows);
   if (picked.empty()) return false;
   const auto logits = backend_->Step(rows);
-  if (options_.observer != nullptr) options_.observer->OnStep(static_cast<int>(rows.size()));
+  if (options_.observer != nullptr) {
+    options_.observer->OnStep(static_cast<int>(rows.size()));
+    const auto use = logits.ok() ? (*logits)->hook_use() : DecodeLogits::HookUse();
+    if (use.tokens > 0) options_.observer->OnHooks(use.tokens, use.fired);
+  }
   for (size_t i = 0; i < picked.size(); ++i) {
     Sequence& sequence = *picked[i];
     if (!logits.ok()) {

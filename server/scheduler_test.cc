@@ -574,6 +574,7 @@ TEST_F(SchedulerTest, StopEndsWhatDoesNotFinishInTime) {
 TEST_F(SchedulerTest, TheObserverLearnsSizesTimesAndEnds) {
   struct Observer : ServingObserver {
     void OnStep(int rows) override { steps += rows; }
+    void OnHooks(int64_t step_tokens, int64_t /*fired*/) override { tokens += step_tokens; }
     void OnFirstToken(absl::Duration) override { ++first_tokens; }
     void OnInterToken(absl::Duration) override { ++inter_tokens; }
     void OnRequestEnd(const RequestEnd& end) override {
@@ -581,6 +582,7 @@ TEST_F(SchedulerTest, TheObserverLearnsSizesTimesAndEnds) {
       generated = end.generated_tokens;
     }
     int steps = 0;
+    int64_t tokens = 0;
     int first_tokens = 0;
     int inter_tokens = 0;
     int generated = 0;
@@ -591,6 +593,7 @@ TEST_F(SchedulerTest, TheObserverLearnsSizesTimesAndEnds) {
   Submit(Job("ab", 3))->AwaitEnd();
   scheduler_->Stop(absl::InfiniteDuration());
   EXPECT_EQ(observer.steps, 3);
+  EXPECT_EQ(observer.tokens, 4);
   EXPECT_EQ(observer.first_tokens, 1);
   EXPECT_EQ(observer.inter_tokens, 2);
   EXPECT_EQ(observer.generated, 3);

@@ -37,6 +37,11 @@ class ServingObserver {
   }
   // One forward over `rows` sequences.
   virtual void OnStep(int rows) { (void)rows; }
+  // Of the tokens in one forward, at how many an edit fired.
+  virtual void OnHooks(int64_t tokens, int64_t fired) {
+    (void)tokens;
+    (void)fired;
+  }
   virtual void OnFirstToken(absl::Duration since_submit) { (void)since_submit; }
   virtual void OnInterToken(absl::Duration since_last_token) { (void)since_last_token; }
   virtual void OnRequestEnd(const RequestEnd& end) { (void)end; }

@@ -45,6 +45,7 @@
 #include "server/metrics.h"
 #include "server/model_decode_backend.h"
 #include "server/model_edit_engine.h"
+#include "server/observed_store.h"
 #include "server/revision_event_hub.h"
 #include "server/revision_service.h"
 #include "server/rpc_metrics.h"
@@ -125,6 +126,7 @@ class StoreMetrics final : public StoreObserver {
   void OnSync(double seconds, bool ok) override {
     metrics_->StoreSynced(absl::Seconds(seconds), ok);
   }
+  void OnBackgroundError() override { metrics_->StoreBackgroundFailed(); }
   void OnReadOnly(bool read_only, absl::string_view why) override {
     metrics_->StoreReadOnly(read_only);
     if (on_read_only_) on_read_only_(read_only, why);
@@ -160,6 +162,8 @@ struct Server::Parts {
       : options(std::move(o)),
         store_metrics(&metrics, [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
   ~Parts() {
+    // Its threads look at what is below.
+    http.reset();
     for (const auto& server : servers()) server->Shutdown();
   }
 
@@ -213,6 +217,8 @@ struct Server::Parts {
   EditSettings settings;
   GenerationLimits limits;
   std::unique_ptr<RocksDbRevisionStore> store;
+  // `store`, as all others use it.
+  std::unique_ptr<ObservedStore> observed_store;
   std::unique_ptr<StoreBackups> backups;
 
   std::unique_ptr<ServingModel> serving;
@@ -256,7 +262,10 @@ absl::Status Server::Parts::Listen() {
   AMEND_RETURN_IF_ERROR(LoadSecurity());
   HttpEndpoint::Options http_options;
   http_options.address = options.http_address;
-  http_options.metrics_text = [this] { return metrics.Text(absl::Now()); };
+  http_options.metrics_text = [this] {
+    if (ready) metrics.SetStoreUsage(store->Usage());
+    return metrics.Text(absl::Now());
+  };
   http_options.ready = [this] { return ready.load(); };
   if (options.console == "on" || (options.console == "auto" && IsLoopbackHost(where.host))) {
     BuildConsole();
@@ -311,6 +320,10 @@ absl::Status Server::Parts::OpenStore() {
   store_options.path = (fs::path(options.data_directory) / std::string(kStoreFolder)).string();
   store_options.observer = &store_metrics;
   AMEND_ASSIGN_OR_RETURN(store, RocksDbRevisionStore::Open(store_options));
+  observed_store = std::make_unique<ObservedStore>(
+      store.get(),
+      ObservedStore::Options{[this] { metrics.StoreReadFailed(); },
+                             [this](int64_t values) { metrics.StoreDamaged(values); }});
   FoundationOptions foundation_options;
   foundation_options.model_directory = options.model_directory;
   foundation_options.model_name = NameOfModel(options.model_directory);
@@ -326,8 +339,9 @@ absl::Status Server::Parts::OpenStore() {
         background, ObtainBackgroundFactors(foundation.settings, foundation.covariance, cache));
     return absl::OkStatus();
   };
-  AMEND_ASSIGN_OR_RETURN(EditFoundation foundation, LayFoundation(model, *tokenizer, profile,
-                                                                  foundation_options, store.get()));
+  AMEND_ASSIGN_OR_RETURN(
+      EditFoundation foundation,
+      LayFoundation(model, *tokenizer, profile, foundation_options, observed_store.get()));
   return BuildEditing(std::move(foundation), std::move(background));
 }
 
@@ -368,8 +382,9 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   coordinator_options.retention = options.retention;
   coordinator_options.on_purged = [this] { ReclaimSpace(); };
   coordinator_options.serve_intact_ancestor = options.serve_intact_ancestor;
-  coordinator = std::make_unique<Coordinator>(store.get(), engine.get(), serving.get(), &hub,
-                                              &changes, &metrics, std::move(coordinator_options));
+  coordinator =
+      std::make_unique<Coordinator>(observed_store.get(), engine.get(), serving.get(), &hub,
+                                    &changes, &metrics, std::move(coordinator_options));
   // Factors are taken over piece by piece, each too small to share: a second compute thread would
   // only spin beside the threads that read.
   const int threads = ComputeThreads();
@@ -437,16 +452,17 @@ void Server::Parts::BuildServices() {
   EditIntake::Options intake_options;
   intake_options.max_pending_batches = options.limits.max_pending_batches;
   intake_options.max_batch_edits = options.limits.max_batch_edits;
-  intake = std::make_unique<EditIntake>(store.get(), check_edits, &hub, coordinator.get(), &metrics,
-                                        intake_options);
+  intake = std::make_unique<EditIntake>(observed_store.get(), check_edits, &hub, coordinator.get(),
+                                        &metrics, intake_options);
   EditService::Options edit_options;
   edit_options.credits = options.limits.edit_credits;
   edit_options.max_batch_edits = options.limits.max_batch_edits;
   edit_options.default_thresholds = profile.gate_thresholds;
-  edit_service = std::make_unique<EditService>(intake.get(), coordinator.get(), store.get(),
-                                               executor.get(), check_edits, edit_options);
-  revision_service = std::make_unique<RevisionService>(coordinator.get(), store.get(), &changes,
-                                                       executor.get(), &exports);
+  edit_service =
+      std::make_unique<EditService>(intake.get(), coordinator.get(), observed_store.get(),
+                                    executor.get(), check_edits, edit_options);
+  revision_service = std::make_unique<RevisionService>(coordinator.get(), observed_store.get(),
+                                                       &changes, executor.get(), &exports);
   GenerationService::Options generation;
   generation.resolve_revision = [this](Revision revision) { return serving->Resolve(revision); };
   generation.resolve_label = [this](absl::string_view label) { return serving->Resolve(label); };
@@ -458,7 +474,7 @@ void Server::Parts::BuildServices() {
   generation_service = std::make_unique<GenerationService>(std::move(generation));
   AdminService::Options admin;
   admin.fixed = FixedInfo();
-  admin.store = store.get();
+  admin.store = observed_store.get();
   admin.executor = executor.get();
   admin.maintenance = maintenance.get();
   admin.backups = backups.get();

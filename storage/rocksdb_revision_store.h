@@ -19,6 +19,7 @@
 #include "storage/revision_store.h"
 #include "storage/step_rules.h"
 #include "storage/store_observer.h"
+#include "storage/store_usage.h"
 #include "storage/synced_db.h"
 
 namespace rocksdb {
@@ -93,6 +94,9 @@ class RocksDbRevisionStore : public RevisionStore {
   absl::Status CreateCheckpoint(const std::string& path);
   // See StoreVerification. DATA_LOSS when a record is damaged.
   absl::StatusOr<std::string> Digest() const;
+
+  // For metrics; quick.
+  StoreUsage Usage() const { return db_->Usage(); }
 
   const std::string& path() const { return options_.path; }
   // For copying its files. See SyncedDb::Acquire.

@@ -12,6 +12,8 @@ class StoreObserver {
   virtual ~StoreObserver() = default;
   // One synced write ended after `seconds`; `ok` when it is durable.
   virtual void OnSync(double seconds, bool ok) = 0;
+  // A thread of RocksDB's own failed: flushing, compacting.
+  virtual void OnBackgroundError() {}
   // The store stopped taking writes, because of `why`, or takes them again (`why` is empty).
   virtual void OnReadOnly(bool /*read_only*/, absl::string_view /*why*/) {}
 };

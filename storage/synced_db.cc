@@ -16,6 +16,7 @@
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/listener.h"
+#include "rocksdb/statistics.h"
 #include "storage/rocksdb_options.h"
 #include "storage/rocksdb_status.h"
 
@@ -136,7 +137,34 @@ SyncedDb::SyncedDb(Options options)
     : options_(std::move(options)),
       env_(rocksdb::NewCompositeEnv(
           std::make_shared<SyncBeforeRename>(options_.env->GetFileSystem()))),
-      listener_(std::make_shared<Listener>(options_.on_trouble)) {}
+      listener_(std::make_shared<Listener>(options_.on_trouble)),
+      statistics_(rocksdb::CreateDBStatistics()) {
+  // Tickers alone: no clock is read for them.
+  statistics_->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
+}
+
+StoreUsage SyncedDb::Usage() const {
+  StoreUsage usage;
+  usage.stall_seconds =
+      static_cast<double>(statistics_->getTickerCount(rocksdb::STALL_MICROS)) * 1e-6;
+  const auto opened = Acquire();
+  if (!opened.ok()) return usage;
+  rocksdb::DB& db = *(*opened)->db;
+  const auto number = [&db](rocksdb::ColumnFamilyHandle* handle, const std::string& property) {
+    uint64_t value = 0;
+    return db.GetIntProperty(handle, property, &value) ? static_cast<int64_t>(value) : 0;
+  };
+  for (size_t i = 0; i < options_.families.size(); ++i) {
+    rocksdb::ColumnFamilyHandle* const handle = (*opened)->handles[i];
+    usage.families.push_back({options_.families[i].name,
+                              number(handle, rocksdb::DB::Properties::kLiveSstFilesSize) +
+                                  number(handle, rocksdb::DB::Properties::kLiveBlobFileSize) +
+                                  number(handle, rocksdb::DB::Properties::kCurSizeAllMemTables)});
+  }
+  usage.writes_stopped =
+      number(db.DefaultColumnFamily(), rocksdb::DB::Properties::kIsWriteStopped) != 0;
+  return usage;
+}
 
 SyncedDb::~SyncedDb() { Close(); }
 
@@ -205,6 +233,7 @@ absl::StatusOr<std::shared_ptr<const SyncedDb::Opened>> SyncedDb::OpenFiles() {
   const std::string doing = absl::StrCat("open store ", options_.path);
   rocksdb::DBOptions db_options = MakeDbOptions(env_.get());
   db_options.listeners.push_back(listener_);
+  db_options.statistics = statistics_;
   std::vector<std::string> files;
   AMEND_RETURN_IF_ERROR(TranslateOpen(options_.env->GetChildren(options_.path, &files), doing));
   const bool is_new = std::find(files.begin(), files.end(), "CURRENT") == files.end();
@@ -352,6 +381,7 @@ absl::Status SyncedDb::TryDisk() const {
 
 absl::Status SyncedDb::Recover() {
   const rocksdb::Status background = listener_->TakeError();
+  if (!background.ok() && options_.observer != nullptr) options_.observer->OnBackgroundError();
   if (!background.ok() && trouble_.ok()) {
     SetTrouble(TranslateStatus(background, absl::StrCat("write files of store ", options_.path)));
   }

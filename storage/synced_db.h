@@ -15,11 +15,13 @@
 #include "absl/synchronization/notification.h"
 #include "rocksdb/write_batch.h"
 #include "storage/store_observer.h"
+#include "storage/store_usage.h"
 
 namespace rocksdb {
 class ColumnFamilyHandle;
 class DB;
 class Env;
+class Statistics;
 }  // namespace rocksdb
 
 namespace amend {
@@ -78,6 +80,9 @@ class SyncedDb {
   // is being opened again.
   absl::StatusOr<std::shared_ptr<const Opened>> Acquire() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Sizes are absent while it is being opened again.
+  StoreUsage Usage() const;
+
   // Writes all of `batch` or nothing. `doing`: "write labels/live". In read-only mode the error
   // that began it.
   absl::Status Write(absl::string_view doing, rocksdb::WriteBatch* batch);
@@ -108,6 +113,8 @@ class SyncedDb {
   // What RocksDB sees of options_.env.
   const std::unique_ptr<rocksdb::Env> env_;
   const std::shared_ptr<Listener> listener_;
+  // Of all openings.
+  const std::shared_ptr<rocksdb::Statistics> statistics_;
   absl::Status trouble_;
   absl::Status frozen_;
   // The write that failed, until `undo_` is known; `undo_` until it is written.

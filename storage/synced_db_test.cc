@@ -102,10 +102,57 @@ TEST_F(SyncedDbTest, RecoverUndoesTheFailedWriteAndTakesWritesAgain) {
   EXPECT_EQ(Get(*db_, 0, "k"), "x");
 }
 
+TEST_F(SyncedDbTest, UsageHasTheBytesOfEachFamilyAlsoAfterRecover) {
+  const auto bytes = [](const SyncedDb& db) {
+    const StoreUsage usage = db.Usage();
+    EXPECT_EQ(usage.families.size(), 2);
+    EXPECT_EQ(usage.families[0].name, "a");
+    EXPECT_EQ(usage.families[1].name, "b");
+    EXPECT_FALSE(usage.writes_stopped);
+    EXPECT_EQ(usage.stall_seconds, 0);
+    return std::make_pair(usage.families[0].bytes, usage.families[1].bytes);
+  };
+  const auto before = bytes(*db_);
+  ASSERT_THAT(Put("k", std::string(50000, 'x')), IsOk());
+  const auto after = bytes(*db_);
+  EXPECT_GE(after.first, before.first + 50000);
+  EXPECT_GE(after.second, before.second + 50000);
+  fails_ = true;
+  EXPECT_FALSE(Put("l", "v").ok());
+  fails_ = false;
+  ASSERT_THAT(db_->Recover(), IsOk());
+  EXPECT_GE(bytes(*db_).first, 50000);
+  EXPECT_GE(bytes(*db_).second, 50000);
+}
+
 TEST_F(SyncedDbTest, RecoverWithoutTroubleDoesNothing) {
   const auto before = *db_->Acquire();
   EXPECT_THAT(db_->Recover(), IsOk());
   EXPECT_EQ(*db_->Acquire(), before);
+}
+
+TEST_F(SyncedDbTest, AFlushThatFailsIsTold) {
+  struct Observer : StoreObserver {
+    void OnSync(double /*seconds*/, bool /*ok*/) override {}
+    void OnBackgroundError() override { ++errors; }
+    int errors = 0;
+  } observer;
+  const DiskPtr disk = std::make_shared<SimulatedDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  const auto db = Open(env.get(), &observer);
+  rocksdb::WriteBatch batch;
+  {
+    const auto opened = db->Acquire();
+    batch.Put((*opened)->handles[0], "k", "v");
+    ASSERT_THAT(db->Write("write k", &batch), IsOk());
+    disk->set_hook([](const DiskOperation& operation) {
+      return operation.kind == DiskOperationKind::kSync ? IoErrorFault() : DiskFault();
+    });
+    EXPECT_FALSE((*opened)->db->Flush(rocksdb::FlushOptions(), (*opened)->handles[0]).ok());
+  }
+  disk->set_hook(nullptr);
+  EXPECT_THAT(db->Recover(), IsOk());
+  EXPECT_EQ(observer.errors, 1);
 }
 
 TEST_F(SyncedDbTest, AFrozenOneTakesNoWritesEvenAfterRecover) {

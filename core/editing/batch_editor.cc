@@ -163,8 +163,10 @@ absl::StatusOr<BatchSolution> BatchEditor::Solve(const EditLine& line,
                            SolveLayers(*state_->model, *parent, settings, rows, targets.z,
                                        &line.state_->layers, report(SolvePhase::kLayerUpdates)));
     AMEND_RETURN_IF_ERROR(CheckFinite(updates));
-    for (const auto& [layer, update] : updates)
+    for (const auto& [layer, update] : updates) {
       solution.factors.layers.push_back(ToFactors(layer, update));
+      solution.key_seconds += update.key_seconds;
+    }
     solution.targets = std::move(targets.reports);
     const LayerIndex first = settings.layers.front();
     solution.overlaps = FindOverlaps(*parent, first, updates.at(first));

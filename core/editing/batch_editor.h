@@ -44,6 +44,8 @@ inline constexpr int kMaxOverlaps = 8;
 // What one batch became.
 struct BatchSolution {
   RevisionFactors factors;
+  // Of the time that solving took: the forwards that give the edits' keys.
+  double key_seconds = 0;
   // Per edit, in order.
   std::vector<TargetReport> targets;
   // By edit; for each the latest first: those of its batch, then those of the line. At most

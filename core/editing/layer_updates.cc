@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <chrono>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -141,9 +142,12 @@ absl::StatusOr<std::map<LayerIndex, LayerUpdate>> SolveLayers(
   LayerWalk walk(model, edits);
   for (int i = 0; i < layers; ++i) {
     const LayerIndex layer = settings.layers[i];
+    const auto start = std::chrono::steady_clock::now();
     walk.AdvanceTo(layer.value(), hooks);
     LayerUpdate update;
     std::tie(update.keys, update.current) = walk.KeysAndCurrent(last, &hooks);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    update.key_seconds = spent.count();
     AMEND_ASSIGN_OR_RETURN(const at::Tensor v, line->at(layer).Solve(update.keys));
     update.v = v.to(at::kFloat);
     update.activations = (v * update.keys.to(at::kDouble)).sum(1).to(at::kFloat);

@@ -26,6 +26,7 @@ struct LayerUpdate {
   at::Tensor u;            // [B, d_out], float32: residuals / activations
   at::Tensor v;            // [B, d_in], float32: (C + K K')^-1 k
   at::Tensor activations;  // [B], float32: v_b . k_b
+  double key_seconds = 0;  // that `keys` and `current` took
 };
 
 // Of each edited layer, what a line keeps for the batches to come.

@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -26,6 +28,7 @@ struct DecodeState::State {
 
 struct StepLogits::State {
   at::Tensor logits;  // [rows, vocabulary], float32, on the CPU
+  HookUse hook_use;
 };
 
 namespace {
@@ -47,6 +50,19 @@ class RowHooks : public DownProjectionHook {
 
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override {
+    at::Tensor result = ApplySegments(layer, input, output);
+    MarkChanged(output, result);
+    return result;
+  }
+
+  StepLogits::HookUse use() const {
+    return {static_cast<int64_t>(changed_.size()),
+            std::count(changed_.begin(), changed_.end(), true)};
+  }
+
+ private:
+  at::Tensor ApplySegments(LayerIndex layer, const at::Tensor& input,
+                           const at::Tensor& output) const {
     if (segments_.size() == 1) return ApplySegment(segments_[0], layer, input, output);
     std::vector<at::Tensor> outputs;
     outputs.reserve(segments_.size());
@@ -63,7 +79,21 @@ class RowHooks : public DownProjectionHook {
     return at::cat(outputs, 0);
   }
 
- private:
+  // Where nothing fired a token's row is what it was, to the last bit.
+  void MarkChanged(const at::Tensor& before, const at::Tensor& after) const {
+    if (!after.is_cpu()) return;
+    changed_.resize(after.size(0));
+    if (after.is_same(before)) return;
+    const at::Tensor from = before.contiguous();
+    const at::Tensor to = after.contiguous();
+    const size_t bytes = to.size(1) * to.element_size();
+    const auto* old_row = static_cast<const char*>(from.const_data_ptr());
+    const auto* new_row = static_cast<const char*>(to.const_data_ptr());
+    for (size_t i = 0; i < changed_.size(); ++i, old_row += bytes, new_row += bytes) {
+      if (!changed_[i]) changed_[i] = std::memcmp(old_row, new_row, bytes) != 0;
+    }
+  }
+
   // Fills `runs` with segment *i and those behind it that share its rows; moves *i behind them.
   // Returns their tokens.
   int64_t TakeRuns(LayerIndex layer, size_t* i, std::vector<HookStack::Run>* runs) const {
@@ -92,6 +122,8 @@ class RowHooks : public DownProjectionHook {
   }
 
   const std::vector<Segment> segments_;
+  // By token of the step, whether an edit fired at it.
+  mutable std::vector<bool> changed_;
 };
 
 // Sequences for whose whole contexts there is room unless the options say otherwise.
@@ -123,6 +155,8 @@ absl::Span<const float> StepLogits::row(int i) const {
   const int64_t vocabulary = state_->logits.size(1);
   return absl::MakeConstSpan(state_->logits.const_data_ptr<float>() + i * vocabulary, vocabulary);
 }
+
+StepLogits::HookUse StepLogits::hook_use() const { return state_->hook_use; }
 
 Decoder::Decoder(std::shared_ptr<const CausalLm> model, const Options& options)
     : model_(std::move(model)), pool_(NewPool(*model_, options)) {}
@@ -222,6 +256,7 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) {
     logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
                          .to(at::kCPU)
                          .contiguous();
+    logits->hook_use = hooks.use();
     for (const Row& row : rows) row.state->state_->cache->Advance(row.tokens);
     return absl::OkStatus();
   });

@@ -1,6 +1,7 @@
 #ifndef AMEND_CORE_GENERATION_DECODER_H_
 #define AMEND_CORE_GENERATION_DECODER_H_
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -42,6 +43,14 @@ class StepLogits {
   StepLogits& operator=(StepLogits&&) noexcept;
   // [vocabulary]. Lives as long as this object.
   absl::Span<const float> row(int i) const;
+
+  // Tokens of the step, and those of them at which an edit changed what a projection gave. Both 0
+  // where that is not looked at: on another device than the CPU.
+  struct HookUse {
+    int64_t tokens = 0;
+    int64_t fired = 0;
+  };
+  HookUse hook_use() const;
 
  private:
   friend class Decoder;

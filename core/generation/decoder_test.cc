@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <random>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -313,6 +314,31 @@ TEST_P(DecoderTest, AFiringNamesPositionLayerAndEdit) {
   ASSERT_NE(found, firings.end());
   EXPECT_NEAR(found->relative_activation, 1, 1e-3);
   EXPECT_THAT(other->TakeFirings(), IsEmpty());
+}
+
+TEST_P(DecoderTest, AStepSaysAtHowManyTokensAnEditFired) {
+  const std::vector<HooksPtr> revisions = Revisions();
+  int64_t all_fired = 0;
+  for (int i = 0; i < 5; ++i) {
+    const Tokens one = RandomPrompt();
+    const Tokens two = RandomPrompt();
+    const auto traced_one = decoder_.NewSequence(revisions[2], true);
+    const auto traced_two = decoder_.NewSequence(revisions[3], true);
+    ASSERT_THAT(decoder_.Step({{{one, traced_one.get()}, {two, traced_two.get()}}}), IsOk());
+    std::set<std::pair<int, int64_t>> fired;
+    for (const HookFiring& f : traced_one->TakeFirings()) fired.emplace(1, f.packed_row);
+    for (const HookFiring& f : traced_two->TakeFirings()) fired.emplace(2, f.packed_row);
+    const auto base = decoder_.NewSequence(base_, false);
+    const auto state_one = decoder_.NewSequence(revisions[2], false);
+    const auto state_two = decoder_.NewSequence(revisions[3], false);
+    AMEND_ASSERT_OK_AND_ASSIGN(
+        const StepLogits logits,
+        decoder_.Step({{{one, state_one.get()}, {one, base.get()}, {two, state_two.get()}}}));
+    EXPECT_EQ(logits.hook_use().tokens, static_cast<int64_t>(2 * one.size() + two.size()));
+    EXPECT_EQ(logits.hook_use().fired, static_cast<int64_t>(fired.size()));
+    all_fired += logits.hook_use().fired;
+  }
+  EXPECT_GT(all_fired, 0);
 }
 
 TEST_P(DecoderTest, FiringsAreTakenOnce) {

@@ -83,6 +83,8 @@ class FakeDecodeBackend : public DecodeBackend {
       const int64_t next = row.tokens.back() + 1 + sequence->snapshot->revision.value();
       std::vector<float> values(256, 0.0f);
       values[next % 256] = 1.0f;
+      logits->use.tokens += static_cast<int64_t>(row.tokens.size());
+      if (sequence->snapshot->revision != kBaseRevision) ++logits->use.fired;
       logits->rows.push_back(std::move(values));
     }
     return std::unique_ptr<DecodeLogits>(std::move(logits));
@@ -123,7 +125,9 @@ class FakeDecodeBackend : public DecodeBackend {
   };
   struct Logits : DecodeLogits {
     absl::Span<const float> row(int i) const override { return rows[i]; }
+    HookUse hook_use() const override { return use; }
     std::vector<std::vector<float>> rows;
+    HookUse use;
   };
 
   std::atomic<int64_t> claimed_ = 0;

@@ -41,6 +41,8 @@ class FakeEditEngine : public EditEngine {
   std::function<void()> on_norms;
   // Of each solve. Likewise.
   int steps = kSteps;
+  // What each solution says of its keys.
+  double key_seconds = 0;
   // Where set, in the place of what the targets say. Likewise.
   std::function<double(const Edit& edit)> reliability_of;
 
@@ -105,6 +107,7 @@ class FakeEditEngine : public EditEngine {
       if (callbacks.cancelled()) return absl::CancelledError("told to stop");
     }
     BatchSolution solution;
+    solution.key_seconds = key_seconds;
     AddOverlaps(candidate, edits, solution);
     for (const Edit& edit : edits) {
       if (edit.target_new == "diverge") return absl::AbortedError("not finite");
