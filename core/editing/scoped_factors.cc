@@ -3,22 +3,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_int_mm.h>
-#include <ATen/ops/amax.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/nonzero.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "core/base/parallel.h"
+#include "core/editing/row_codes.h"
 
 // Compiled once more for wider registers; the widest that the machine has is called.
 #ifdef __x86_64__
@@ -34,67 +27,28 @@ namespace {
 // core's cache. The products of whole lines would go out to memory and back.
 constexpr int64_t kEditsAtOnce = 1024;
 constexpr int64_t kTokensAtOnce = 256;
-// Norms are computed in float32: rounded up by more than that can be wrong.
-constexpr double kNormSlack = 1 + 1e-4;
 // Edits that one test rules out together; partial sums of an inner product.
 constexpr int64_t kLanes = 64;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
-constexpr int64_t kMaxRotated = 64;
+// Rows that one thread codes at least.
+constexpr int64_t kCodedRows = 64;
 // Shorter rows are not worth it, and LibTorch's integer product of rows of 1 is wrong.
 constexpr int64_t kMinScreened = 16;
-
-at::Tensor RowNorms(const at::Tensor& rows) {
-  return at::linalg_vector_norm(rows, 2, {1}) * kNormSlack;
-}
-
-// The orthogonal Hadamard matrices of 1, 2, 4 ... kMaxRotated rows.
-std::vector<at::Tensor> HadamardMatrices() {
-  std::vector<at::Tensor> matrices;
-  at::Tensor signs = at::ones({1, 1});
-  for (int64_t n = 1; n <= kMaxRotated; n *= 2) {
-    matrices.push_back(signs / std::sqrt(static_cast<double>(n)));
-    signs = at::cat({at::cat({signs, signs}, 1), at::cat({signs, -signs}, 1)}, 0);
-  }
-  return matrices;
-}
-
-// Each row turned, as many dimensions at a time as a power of two divides d_in. Inner products
-// stay, and no entry stands out any more: what rounding to 8 bits needs.
-at::Tensor Rotate(const at::Tensor& rows) {
-  static const auto* const matrices = new std::vector<at::Tensor>(HadamardMatrices());
-  const at::Tensor* matrix = nullptr;
-  for (const at::Tensor& larger : *matrices) {
-    if (rows.size(1) % larger.size(0) == 0) matrix = &larger;
-  }
-  const int64_t n = matrix->size(0);
-  return at::matmul(rows.reshape({rows.numel() / n, n}), *matrix).view(rows.sizes());
-}
 
 // row += scale * add
 AMEND_FOR_EACH_CPU void AddScaled(const float* add, float scale, int64_t n, float* row) {
   for (int64_t i = 0; i < n; ++i) row[i] += scale * add[i];
 }
 
-// Rows as 8-bit integers times a scale each.
-struct Quantized {
-  at::Tensor codes;  // [n, d], int8
-  at::Tensor scale;  // [n], float32
-  at::Tensor error;  // [n], float32: |row - scale codes|, rounded up
-  at::Tensor norm;   // [n], float32: |scale codes|, rounded up
-};
-
-Quantized Quantize(const at::Tensor& rows) {
-  Quantized result;
-  // A row of zeros keeps scale 1.
-  const at::Tensor largest = rows.abs().amax({1});
-  result.scale = at::where(largest > 0, largest / 127, at::ones_like(largest));
-  const at::Tensor scale = result.scale.unsqueeze(1);
-  const at::Tensor rounded = (rows / scale).round_();
-  result.codes = rounded.to(at::kChar);
-  const at::Tensor back = result.codes.to(at::kFloat) * scale;
-  result.error = RowNorms(rows - back);
-  result.norm = RowNorms(back);
-  return result;
+// Codes of `rows` [n, d], float32, contiguous, to `codes` [n, d]; take(i, code) gets what else
+// there is of each row.
+template <typename Take>
+void CodeRows(const at::Tensor& rows, int8_t* codes, const Take& take) {
+  const float* from = rows.const_data_ptr<float>();
+  const int64_t d = rows.size(1);
+  ParallelFor(0, rows.size(0), kCodedRows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) take(i, CodeRow(from + i * d, d, codes + i * d));
+  });
 }
 
 // In float32. Many partial sums: additions that do not wait for each other.
@@ -155,14 +109,19 @@ AMEND_FOR_EACH_CPU void Screen(const Columns& columns, const ScreenedToken& toke
   }
 }
 
-// The tokens of one call.
+// The tokens of one call. Letters: x one of them, x~ what its codes stand for.
 struct ScreenedInput {
   explicit ScreenedInput(const at::Tensor& rows)
-      : rows(rows), quantized(Quantize(Rotate(rows))), norms(RowNorms(rows)) {}
+      : rows(rows),
+        codes(at::empty(rows.sizes(), at::kChar)),
+        coded(static_cast<size_t>(rows.size(0))) {
+    CodeRows(rows, codes.mutable_data_ptr<int8_t>(),
+             [this](int64_t t, const RowCode& code) { coded[static_cast<size_t>(t)] = code; });
+  }
 
-  at::Tensor rows;  // [T, d_in], float32, contiguous
-  Quantized quantized;
-  at::Tensor norms;  // [T]
+  at::Tensor rows;   // [T, d_in], float32, contiguous
+  at::Tensor codes;  // [T, d_in], int8
+  std::vector<RowCode> coded;
 };
 
 // An edit that the screen leaves open at a token.
@@ -179,20 +138,18 @@ std::vector<OpenPair> FindOpen(const FactorScreen& screen, const at::Tensor& thr
   const int64_t tokens = input.rows.size(0);
   const Columns columns{threshold.const_data_ptr<float>(), screen.scale.const_data_ptr<float>(),
                         slope.const_data_ptr<float>(), screen.norm.const_data_ptr<float>(), edits};
-  const float* scale = input.quantized.scale.const_data_ptr<float>();
-  const float* norm = input.norms.const_data_ptr<float>();
-  const float* error = input.quantized.error.const_data_ptr<float>();
   std::vector<OpenPair> open;
   std::vector<int32_t> of_token;
   at::Tensor products = at::empty({std::min(tokens, kTokensAtOnce), edits}, at::kInt);
   for (int64_t begin = 0; begin < tokens; begin += kTokensAtOnce) {
     const int64_t count = std::min(kTokensAtOnce, tokens - begin);
     if (count < products.size(0)) products = products.narrow(0, 0, count);
-    at::_int_mm_out(products, input.quantized.codes.narrow(0, begin, count), screen.codes.t());
+    at::_int_mm_out(products, input.codes.narrow(0, begin, count), screen.codes.t());
     const int32_t* product = products.const_data_ptr<int32_t>();
     for (int64_t t = begin; t < begin + count; ++t, product += edits) {
       of_token.clear();
-      Screen(columns, {product, scale[t], norm[t], error[t]}, &of_token);
+      const RowCode& coded = input.coded[static_cast<size_t>(t)];
+      Screen(columns, {product, coded.scale, coded.norm, coded.error}, &of_token);
       for (const int32_t b : of_token) open.push_back({b, static_cast<int32_t>(t)});
     }
   }
@@ -237,9 +194,23 @@ std::vector<FiredEdit> FindPlainly(const StackedFactors& factors, const at::Tens
 }  // namespace
 
 FactorScreen FactorScreen::Of(const at::Tensor& v) {
-  Quantized quantized = Quantize(Rotate(v));
-  return {std::move(quantized.codes), std::move(quantized.scale), std::move(quantized.error),
-          std::move(quantized.norm)};
+  const int64_t rows = v.size(0);
+  FactorScreen screen{at::empty(v.sizes(), at::kChar), at::empty({rows}), at::empty({rows}),
+                      at::empty({rows})};
+  screen.Set(v);
+  return screen;
+}
+
+void FactorScreen::Set(const at::Tensor& v) const {
+  const at::Tensor rows = v.contiguous();
+  float* const scales = scale.mutable_data_ptr<float>();
+  float* const errors = error.mutable_data_ptr<float>();
+  float* const norms = norm.mutable_data_ptr<float>();
+  CodeRows(rows, codes.mutable_data_ptr<int8_t>(), [&](int64_t i, const RowCode& code) {
+    scales[i] = code.scale;
+    errors[i] = code.error;
+    norms[i] = code.coded_norm;
+  });
 }
 
 FactorScreen FactorScreen::Rows(int64_t begin, int64_t rows) const {

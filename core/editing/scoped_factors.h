@@ -19,9 +19,8 @@ struct FiredEdit {
   float activation = 0;  // v_b . x
 };
 
-// What lets most edits be ruled out cheaply: V in 8 bits, and how far off that can be. Rows are
-// rotated first (64 dimensions at a time, by Hadamard's matrix), so that no entry stands out. d_in
-// + 12 bytes an edit, a quarter of what V takes.
+// What lets most edits be ruled out cheaply: V in 8 bits (see CodeRow), and how far off that can
+// be. d_in + 12 bytes an edit, a quarter of what V takes.
 struct FactorScreen {
   at::Tensor codes;  // [r, d_in], int8: of the rotated rows
   at::Tensor scale;  // [r], float32: v~_b = scale_b codes_b
@@ -30,6 +29,8 @@ struct FactorScreen {
 
   // On the CPU, of `v` [r, d_in], float32.
   static FactorScreen Of(const at::Tensor& v);
+  // Becomes that of `v`, in the memory of this one: of as many rows, contiguous.
+  void Set(const at::Tensor& v) const;
   // Of rows [begin, begin + rows); views.
   FactorScreen Rows(int64_t begin, int64_t rows) const;
 };

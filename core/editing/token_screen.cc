@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "core/base/parallel.h"
+#include "core/editing/row_codes.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
@@ -45,12 +46,6 @@ struct FactorRows {
   int64_t d_in;
   // What sums may be off by, relative to |v| |x|.
   float sums;
-};
-
-// The orthogonal Hadamard matrix by which rows are turned, n numbers at a time.
-struct Rotation {
-  int64_t n = 1;
-  std::vector<float> matrix;  // [n, n]
 };
 
 }  // namespace amend
@@ -147,72 +142,6 @@ void FindOpen(const FactorRows& rows, const CodedToken& token, const int32_t* pr
   for (; k < count; ++k) decide(k);
 }
 
-// rotated = values, n at a time, times the rotation's matrix.
-void Rotate(const Rotation& rotation, const float* values, int64_t d_in, float* rotated) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t n = rotation.n;
-  for (int64_t block = 0; block < d_in; block += n) {
-    int64_t j = 0;
-    for (; j + 4 * lanes <= n; j += 4 * lanes) {
-      auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-      for (int64_t i = 0; i < n; ++i) {
-        const float* row = rotation.matrix.data() + i * n + j;
-        const auto x = hn::Set(d, values[block + i]);
-        s0 = hn::MulAdd(x, hn::LoadU(d, row), s0);
-        s1 = hn::MulAdd(x, hn::LoadU(d, row + lanes), s1);
-        s2 = hn::MulAdd(x, hn::LoadU(d, row + 2 * lanes), s2);
-        s3 = hn::MulAdd(x, hn::LoadU(d, row + 3 * lanes), s3);
-      }
-      hn::StoreU(s0, d, rotated + block + j);
-      hn::StoreU(s1, d, rotated + block + j + lanes);
-      hn::StoreU(s2, d, rotated + block + j + 2 * lanes);
-      hn::StoreU(s3, d, rotated + block + j + 3 * lanes);
-    }
-    for (; j < n; ++j) {
-      float sum = 0;
-      for (int64_t i = 0; i < n; ++i) sum += values[block + i] * rotation.matrix[i * n + j];
-      rotated[block + j] = sum;
-    }
-  }
-}
-
-// codes, and the squared error of them and square of the numbers; returns the scale.
-float Quantize(const float* numbers, int64_t count, int8_t* codes, float* error, float* square) {
-  const hn::ScalableTag<float> d;
-  const hn::Rebind<int32_t, decltype(d)> d32;
-  const hn::Rebind<int8_t, decltype(d)> d8;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto most = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(d, numbers + i)));
-  float largest = hn::GetLane(hn::MaxOfLanes(d, most));
-  for (; i < count; ++i) largest = std::max(largest, std::abs(numbers[i]));
-  const float scale = largest > 0 ? largest / 127 : 1.0f;
-  const auto inverse = hn::Set(d, 1 / scale), limit = hn::Set(d, 127.0f);
-  auto errors = hn::Zero(d), squares = hn::Zero(d);
-  for (i = 0; i + lanes <= count; i += lanes) {
-    const auto x = hn::LoadU(d, numbers + i);
-    // What is not finite gets a code of some kind: its error and norm leave all edits open.
-    const auto code = hn::Max(hn::Neg(limit), hn::Min(limit, hn::Round(hn::Mul(x, inverse))));
-    const auto whole = hn::ConvertTo(d32, code);
-    hn::StoreU(hn::DemoteTo(d8, whole), d8, codes + i);
-    const auto off = hn::Sub(x, hn::Mul(hn::ConvertTo(d, whole), hn::Set(d, scale)));
-    errors = hn::MulAdd(off, off, errors);
-    squares = hn::MulAdd(x, x, squares);
-  }
-  *error = hn::GetLane(hn::SumOfLanes(d, errors));
-  *square = hn::GetLane(hn::SumOfLanes(d, squares));
-  for (; i < count; ++i) {
-    const float code = std::max(-127.0f, std::min(127.0f, std::nearbyint(numbers[i] / scale)));
-    codes[i] = static_cast<int8_t>(code);
-    const float off = numbers[i] - static_cast<float>(codes[i]) * scale;
-    *error += off * off;
-    *square += numbers[i] * numbers[i];
-  }
-  return scale;
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace amend
 HWY_AFTER_NAMESPACE();
@@ -224,40 +153,10 @@ namespace {
 HWY_EXPORT(MultiplyCodesOfOne);
 HWY_EXPORT(MultiplyCodesOfMany);
 HWY_EXPORT(FindOpen);
-HWY_EXPORT(Rotate);
-HWY_EXPORT(Quantize);
 
-constexpr int64_t kMaxRotated = 64;
-constexpr double kNormSlack = 1 + 1e-4;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
 // Codes that one thread reads at least: below, waking it costs more than it brings.
 constexpr int64_t kCodesOfAThread = 1 << 19;
-
-// As FactorScreen turns its rows: the largest power of two that divides d_in, up to kMaxRotated.
-Rotation MakeRotation(int64_t n) {
-  Rotation rotation{n, std::vector<float>(n * n, 1 / std::sqrt(static_cast<float>(n)))};
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      bool negative = false;
-      for (int64_t both = i & j; both != 0; both &= both - 1) negative = !negative;
-      if (negative) rotation.matrix[i * n + j] *= -1;
-    }
-  }
-  return rotation;
-}
-
-const Rotation& RotationFor(int64_t d_in) {
-  static const auto* const rotations = [] {
-    auto* made = new std::vector<Rotation>;
-    for (int64_t n = 1; n <= kMaxRotated; n *= 2) made->push_back(MakeRotation(n));
-    return made;
-  }();
-  const Rotation* rotation = nullptr;
-  for (const Rotation& larger : *rotations) {
-    if (d_in % larger.n == 0) rotation = &larger;
-  }
-  return *rotation;
-}
 
 #ifdef __x86_64__
 bool HasByteProducts() {
@@ -341,18 +240,15 @@ void FindInShare(const FactorRows& rows, const std::vector<CodedToken>& tokens, 
 }
 
 CodedToken Code(const float* values, int64_t d_in) {
-  std::vector<float> rotated(d_in);
-  HWY_DYNAMIC_DISPATCH(Rotate)(RotationFor(d_in), values, d_in, rotated.data());
   CodedToken token;
   token.values = values;
   token.codes.resize(d_in);
-  float error = 0, square = 0;
-  token.scale =
-      HWY_DYNAMIC_DISPATCH(Quantize)(rotated.data(), d_in, token.codes.data(), &error, &square);
+  const RowCode code = CodeRow(values, d_in, token.codes.data());
+  token.scale = code.scale;
+  token.norm = code.norm;
+  token.error = code.error;
   token.wide_codes.assign(token.codes.begin(), token.codes.end());
-  for (const int16_t code : token.wide_codes) token.code_sum += code;
-  token.norm = static_cast<float>(std::sqrt(static_cast<double>(square)) * kNormSlack);
-  token.error = static_cast<float>(std::sqrt(static_cast<double>(error)) * kNormSlack);
+  for (const int16_t wide : token.wide_codes) token.code_sum += wide;
   return token;
 }
 
