@@ -106,7 +106,7 @@ absl::Status CandidateSolver::SolveKept(Trial& trial) {
   // What the round before left is not to grow beside this one.
   trial.candidate.hooks.reset();
   absl::StatusOr<std::shared_ptr<const HookStack>> hooks =
-      engine_->Extend(trial.parent, trial.revision, trial.candidate.solution.factors);
+      engine_->Extend(trial.parent, trial.revision, trial.candidate.solution.factors, 0);
   if (!hooks.ok()) return FromEngine(hooks.status());
   trial.candidate.hooks = *std::move(hooks);
   if (trial.stop()) return absl::CancelledError("told to stop");

@@ -39,10 +39,11 @@ class EditEngine {
   virtual absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>& parent,
                                               Revision candidate, absl::Span<const Edit> edits,
                                               const BatchEditor::Callbacks& callbacks) = 0;
-  // `parent` plus what `revision` brought.
+  // `parent` plus what `revision` brought, on a line that will have `line_edits`, 0 for who knows;
+  // see HookStack::Extend.
   virtual absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
-      const RevisionFactors& factors) = 0;
+      const RevisionFactors& factors, int64_t line_edits) = 0;
   // `parent` less `edits`; see HookStack::Without. The line stays what it is.
   virtual absl::StatusOr<std::shared_ptr<const HookStack>> Without(
       const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) = 0;

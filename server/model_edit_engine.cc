@@ -45,8 +45,8 @@ absl::StatusOr<BatchSolution> ModelEditEngine::Solve(const std::shared_ptr<const
 
 absl::StatusOr<std::shared_ptr<const HookStack>> ModelEditEngine::Extend(
     const std::shared_ptr<const HookStack>& parent, Revision revision,
-    const RevisionFactors& factors) {
-  return HookStack::Extend(parent, revision, factors);
+    const RevisionFactors& factors, int64_t line_edits) {
+  return HookStack::Extend(parent, revision, factors, line_edits);
 }
 
 absl::StatusOr<std::shared_ptr<const HookStack>> ModelEditEngine::Without(

@@ -27,7 +27,7 @@ class ModelEditEngine : public EditEngine {
                                       const BatchEditor::Callbacks& callbacks) override;
   absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
-      const RevisionFactors& factors) override;
+      const RevisionFactors& factors, int64_t line_edits) override;
   absl::StatusOr<std::shared_ptr<const HookStack>> Without(
       const std::shared_ptr<const HookStack>& parent, absl::Span<const EditId> edits) override;
   std::vector<EditId> SampleEdits(const std::shared_ptr<const HookStack>& hooks, int count,

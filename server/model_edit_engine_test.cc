@@ -81,7 +81,7 @@ TEST_F(ModelEditEngineTest, ASolvedEditPassesTheGateAndLeavesItsNeighbourAlone) 
   const Edit edit = EditOf("Makurdi", "Vietnam");
   AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution solution, Solve(base_, 1, edit));
   AMEND_ASSERT_OK_AND_ASSIGN(const auto after,
-                             engine_->Extend(base_, Revision(1), solution.factors));
+                             engine_->Extend(base_, Revision(1), solution.factors, 0));
   GateRequest request;
   request.before = base_;
   request.after = after;
@@ -99,7 +99,8 @@ TEST_F(ModelEditEngineTest, ASolvedEditPassesTheGateAndLeavesItsNeighbourAlone) 
 TEST_F(ModelEditEngineTest, TheLineIsWhatItsRevisionsMadeItHoweverItCameAbout) {
   AMEND_ASSERT_OK_AND_ASSIGN(const BatchSolution first,
                              Solve(base_, 1, EditOf("Makurdi", "Vietnam")));
-  AMEND_ASSERT_OK_AND_ASSIGN(const auto hooks, engine_->Extend(base_, Revision(1), first.factors));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto hooks,
+                             engine_->Extend(base_, Revision(1), first.factors, 0));
   ASSERT_THAT(engine_->AppendToLine(Revision(1), first.factors), IsOk());
   EXPECT_EQ(engine_->line_head(), Revision(1));
   const Edit next = EditOf("Katsushika", "Canada");
@@ -124,7 +125,7 @@ TEST_F(ModelEditEngineTest, ASampleOfTheLineIsTheSameForTheSameSeedAndNamesEachE
     layer.u = {2, config.hidden_size, std::vector<float>(2 * config.hidden_size)};
     layer.v = {2, config.intermediate_size, std::vector<float>(2 * config.intermediate_size)};
     layer.activations = {1, 1};
-    AMEND_ASSERT_OK_AND_ASSIGN(hooks, engine_->Extend(hooks, Revision(revision), factors));
+    AMEND_ASSERT_OK_AND_ASSIGN(hooks, engine_->Extend(hooks, Revision(revision), factors, 0));
   }
   const std::vector<EditId> sample = engine_->SampleEdits(hooks, 8, 7);
   EXPECT_EQ(std::set<EditId>(sample.begin(), sample.end()).size(), 8u);

@@ -1,17 +1,20 @@
 #include "server/recovery.h"
 
+#include <algorithm>
 #include <cstddef>
-#include <deque>
-#include <future>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
-#include "server/revision_line.h"
 
 namespace amend {
 namespace {
@@ -22,40 +25,71 @@ class FactorsAhead {
  public:
   FactorsAhead(const RevisionStore& store, std::vector<Revision> revisions)
       : store_(store), revisions_(std::move(revisions)) {
-    while (pending_.size() < kAhead && started_ < revisions_.size()) StartNext();
+    const size_t readers = std::min(kReaders, revisions_.size());
+    for (size_t i = 0; i < readers; ++i) readers_.emplace_back([this] { Read(); });
+  }
+  ~FactorsAhead() {
+    {
+      absl::MutexLock lock(&mutex_);
+      started_ = revisions_.size();
+    }
+    for (std::thread& reader : readers_) reader.join();
   }
 
   // Those of the next revision.
-  absl::StatusOr<RevisionFactors> Next() {
-    absl::StatusOr<RevisionFactors> factors = pending_.front().get();
-    pending_.pop_front();
-    if (started_ < revisions_.size()) StartNext();
-    return factors;
+  absl::StatusOr<RevisionFactors> Next() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const auto is_there = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return read_.count(taken_) > 0;
+    };
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&is_there));
+    return std::move(read_.extract(taken_++).mapped());
   }
 
  private:
-  static constexpr size_t kAhead = 4;
+  // More than cores: while some wait for the disk, others digest.
+  static constexpr size_t kReaders = 4;
+  static constexpr size_t kAhead = 8;
 
-  void StartNext() {
-    const Revision revision = revisions_[started_++];
-    pending_.push_back(
-        std::async(std::launch::async, [this, revision] { return store_.ReadFactors(revision); }));
+  void Read() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const auto has_turn = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return started_ == revisions_.size() || started_ < taken_ + kAhead;
+    };
+    while (true) {
+      size_t place;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(&has_turn));
+        if (started_ == revisions_.size()) return;
+        place = started_++;
+      }
+      absl::StatusOr<RevisionFactors> factors = store_.ReadFactors(revisions_[place]);
+      absl::MutexLock lock(&mutex_);
+      read_.emplace(place, std::move(factors));
+    }
   }
 
   const RevisionStore& store_;
   const std::vector<Revision> revisions_;
-  size_t started_ = 0;
-  // The destructors of these wait.
-  std::deque<std::future<absl::StatusOr<RevisionFactors>>> pending_;
+  absl::Mutex mutex_;
+  // By place in `revisions_`: what was read and not taken yet.
+  std::map<size_t, absl::StatusOr<RevisionFactors>> read_ ABSL_GUARDED_BY(mutex_);
+  size_t started_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> readers_;
 };
+
+// Of revisions 1 to the latest.
+using Records = std::vector<absl::StatusOr<RevisionRecord>>;
 
 bool Serves(const RevisionRecord& record) {
   return record.state == RevisionState::kValidated && record.marks.purge_time_us == 0;
 }
 
-// Makes one revision serve again, on top of its parent. `factors` are null for one that withdraws.
+// Makes one revision serve again, on top of its parent, on a line of `line_edits`. `factors` are
+// null for one that withdraws.
 absl::Status Load(const RevisionRecord& record, const absl::StatusOr<RevisionFactors>* factors,
-                  EditEngine& engine, ServingModel& serving) {
+                  int64_t line_edits, EditEngine& engine, ServingModel& serving) {
   AMEND_ASSIGN_OR_RETURN(const std::shared_ptr<const Snapshot> parent,
                          serving.Resident(record.parent));
   std::shared_ptr<const HookStack> hooks;
@@ -63,7 +97,8 @@ absl::Status Load(const RevisionRecord& record, const absl::StatusOr<RevisionFac
     AMEND_ASSIGN_OR_RETURN(hooks, engine.Without(parent->hooks, record.withdrawn));
   } else {
     AMEND_RETURN_IF_ERROR(factors->status());
-    AMEND_ASSIGN_OR_RETURN(hooks, engine.Extend(parent->hooks, record.revision, **factors));
+    AMEND_ASSIGN_OR_RETURN(hooks,
+                           engine.Extend(parent->hooks, record.revision, **factors, line_edits));
   }
   serving.AddRevision(
       std::make_shared<const Snapshot>(Snapshot{record.revision, std::move(hooks)}));
@@ -80,9 +115,8 @@ absl::Status OnLiveLine(Revision revision, Revision live, const absl::Status& st
       ReasonOf(error).empty() ? "RECOVERY_FAILED" : ReasonOf(error));
 }
 
-// Of revisions 1 to the latest.
-std::vector<absl::StatusOr<RevisionRecord>> ReadRecords(const RevisionStore& store) {
-  std::vector<absl::StatusOr<RevisionRecord>> records;
+Records ReadRecords(const RevisionStore& store) {
+  Records records;
   const Revision latest = store.LatestRevision();
   for (Revision revision(1); revision <= latest; revision = revision.Next()) {
     records.push_back(store.GetRevision(revision));
@@ -90,12 +124,43 @@ std::vector<absl::StatusOr<RevisionRecord>> ReadRecords(const RevisionStore& sto
   return records;
 }
 
+// The revisions on the way to `head`.
+absl::StatusOr<std::set<Revision>> LineTo(const Records& records, Revision head) {
+  std::set<Revision> line;
+  for (Revision at = head; at != kBaseRevision;) {
+    if (at.value() > static_cast<int64_t>(records.size())) {
+      return absl::DataLossError(
+          absl::StrCat("revision ", at.value(), " is missing: the latest one is ", records.size()));
+    }
+    const absl::StatusOr<RevisionRecord>& record = records[static_cast<size_t>(at.value() - 1)];
+    if (!record.ok()) return record.status();
+    line.insert(at);
+    at = record->parent;
+  }
+  return line;
+}
+
+// By place in `records`: the edits that the longest line through that revision has.
+std::vector<int64_t> LineEdits(const Records& records) {
+  std::vector<int64_t> edits(records.size());
+  for (size_t i = records.size(); i-- > 0;) {
+    if (!records[i].ok() || !Serves(*records[i])) continue;
+    edits[i] = std::max(edits[i], records[i]->line_edit_count);
+    const int64_t parent = records[i]->parent.value();
+    if (parent == kBaseRevision.value()) continue;
+    int64_t& of_parent = edits[static_cast<size_t>(parent - 1)];
+    of_parent = std::max(of_parent, edits[i]);
+  }
+  return edits;
+}
+
 // Damage on the live line goes to the report.
-void LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_line,
-                   EditEngine& engine, ServingModel& serving, RecoveryReport& report) {
+void LoadRevisions(const RevisionStore& store, const Records& records,
+                   const std::set<Revision>& live_line, EditEngine& engine, ServingModel& serving,
+                   RecoveryReport& report) {
   // The first batch builds it: keys take longer to sum up than all revisions to read.
   engine.ResetLine();
-  const std::vector<absl::StatusOr<RevisionRecord>> records = ReadRecords(store);
+  const std::vector<int64_t> line_edits = LineEdits(records);
   std::vector<Revision> with_factors;
   for (const auto& record : records) {
     if (record.ok() && Serves(*record) && !record->withdraws())
@@ -114,10 +179,11 @@ void LoadRevisions(const RevisionStore& store, const std::set<Revision>& live_li
         continue;
       }
       if (record->withdraws()) {
-        status = Load(*record, nullptr, engine, serving);
+        status = Load(*record, nullptr, 0, engine, serving);
       } else {
         const absl::StatusOr<RevisionFactors> factors = ahead.Next();
-        status = Load(*record, &factors, engine, serving);
+        status = Load(*record, &factors, line_edits[static_cast<size_t>(revision.value() - 1)],
+                      engine, serving);
       }
     }
     if (status.ok()) {
@@ -138,10 +204,10 @@ absl::StatusOr<RecoveryReport> RecoverServing(const RevisionStore& store, EditEn
   RecoveryReport report;
   AMEND_ASSIGN_OR_RETURN(const LabelRecord live, store.GetLabel(kLiveLabel));
   report.live = live.revision;
-  const absl::StatusOr<std::vector<Revision>> line = LineOf(store, live.revision);
+  const Records records = ReadRecords(store);
+  const absl::StatusOr<std::set<Revision>> line = LineTo(records, live.revision);
   if (!line.ok()) report.damage = OnLiveLine(live.revision, live.revision, line.status());
-  const std::vector<Revision> known = line.value_or(std::vector<Revision>());
-  LoadRevisions(store, std::set<Revision>(known.begin(), known.end()), engine, serving, report);
+  LoadRevisions(store, records, line.value_or(std::set<Revision>()), engine, serving, report);
   if (!report.damage.ok()) {
     if (!serve_intact_ancestor) return report.damage;
     AMEND_RETURN_IF_ERROR(serving.MoveLabel(kLiveLabel, report.served));

@@ -22,12 +22,13 @@ class RecoveryTest : public testing::Test {
     Add(4, RevisionState::kRejected);
     Move("live", 2);
   }
-  void Add(int64_t parent, RevisionState state) {
+  void Add(int64_t parent, RevisionState state, int64_t line_edits = 0) {
     StoreStep step;
     step.revision.emplace();
     step.revision->revision = store_.LatestRevision().Next();
     step.revision->parent = Revision(parent);
     step.revision->state = state;
+    step.revision->line_edit_count = line_edits;
     if (state == RevisionState::kValidated) step.factors = FactorsOf(step.revision->revision);
     ASSERT_THAT(store_.Commit(step), IsOk());
   }
@@ -90,6 +91,32 @@ TEST_F(RecoveryTest, EveryRevisionGetsItsOwnFactors) {
   for (const auto& [revision, factors] : extended) {
     EXPECT_EQ(factors.layers[0].u.values[0], static_cast<float>(revision.value()));
   }
+}
+
+TEST_F(RecoveryTest, EachRevisionIsToldHowManyEditsTheLongestLineThroughItHas) {
+  // On 2: 6, and 8 on that; and 7. On 4: 9, which is purged. On 3: 10, which is rejected.
+  Add(2, RevisionState::kValidated, 30);
+  Add(2, RevisionState::kValidated, 40);
+  Add(6, RevisionState::kValidated, 60);
+  Add(4, RevisionState::kValidated, 90);
+  Mark(9, {false, 7, 0});
+  Mark(9, {false, 7, 9});
+  Add(3, RevisionState::kRejected, 70);
+  ASSERT_THAT(Recover(), IsOk());
+  const std::map<Revision, int64_t> expected = {
+      {Revision(1), 60}, {Revision(2), 60}, {Revision(3), 0}, {Revision(4), 0},
+      {Revision(6), 60}, {Revision(7), 40}, {Revision(8), 60}};
+  EXPECT_EQ(engine_.line_edits(), expected);
+}
+
+TEST_F(RecoveryTest, ManyMoreRevisionsThanAreReadAheadComeInTheirOrder) {
+  Add(2, RevisionState::kValidated);
+  for (int i = 0; i < 59; ++i) Add(store_.LatestRevision().value(), RevisionState::kValidated);
+  store_.SetReadFactorsStatus(Revision(40), absl::DataLossError("factors/40/0/u is damaged"));
+  AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
+  // 1 to 4 and 6 to 39; 40 to 65 are skipped.
+  EXPECT_EQ(report.revisions, 4 + 34);
+  EXPECT_THAT(report.skipped, testing::SizeIs(26));
 }
 
 TEST_F(RecoveryTest, TheEnginesLineIsLeftToTheFirstBatch) {

@@ -68,14 +68,6 @@ absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store
   return line;
 }
 
-absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head) {
-  AMEND_ASSIGN_OR_RETURN(const std::vector<RevisionRecord> records, RecordsOf(store, head));
-  std::vector<Revision> line;
-  line.reserve(records.size());
-  for (const RevisionRecord& record : records) line.push_back(record.revision);
-  return line;
-}
-
 absl::StatusOr<Revision> ChooseParent(const RevisionStore& store, const LedgerEntry& entry,
                                       Revision live) {
   if (entry.promotion == PromotionPolicy::kWhenValidated) return live;

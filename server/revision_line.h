@@ -13,9 +13,7 @@
 
 namespace amend {
 
-// The revisions on the way from revision 0 (left out) to `head`, parents first.
-absl::StatusOr<std::vector<Revision>> LineOf(const RevisionStore& store, Revision head);
-// Their records.
+// The records of the revisions on the way from revision 0 (left out) to `head`, parents first.
 absl::StatusOr<std::vector<RevisionRecord>> RecordsOf(const RevisionStore& store, Revision head);
 
 // What a batch is solved on. PROMOTE_WHEN_VALIDATED: `live`. STAGE_ONLY: the last staged revision

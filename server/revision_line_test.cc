@@ -13,6 +13,7 @@ namespace amend {
 namespace {
 
 using testing::ElementsAre;
+using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -76,8 +77,10 @@ TEST_F(RevisionLineTest, ALineGoesFromTheFirstRevisionToItsHead) {
   Add(0, "s", BatchState::kLive);
   Add(0, "s", BatchState::kLive);
   Add(1, "s", BatchState::kLive);
-  EXPECT_THAT(*LineOf(store_, Revision(3)), ElementsAre(Revision(1), Revision(3)));
-  EXPECT_THAT(*LineOf(store_, Revision(0)), IsEmpty());
+  EXPECT_THAT(*RecordsOf(store_, Revision(3)),
+              ElementsAre(Field(&RevisionRecord::revision, Revision(1)),
+                          Field(&RevisionRecord::revision, Revision(3))));
+  EXPECT_THAT(*RecordsOf(store_, Revision(0)), IsEmpty());
 }
 
 TEST_F(RevisionLineTest, AStagingSessionBuildsOnItsLastValidatedBatch) {

@@ -86,22 +86,19 @@ class FactorBuffer {
   }
 
   // Appends behind row `rows` when that is the end; false when another stack has appended there.
-  bool TryAppend(int64_t rows, const StackedFactors& more) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // `expected`: rows that there will be, 0 where that is not known.
+  bool TryAppend(int64_t rows, const StackedFactors& more, int64_t expected)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     if (rows != used_) return false;
     const int64_t count = more.u.size(0);
-    if (used_ + count > u_.size(0)) Grow(used_ + count);
+    // A quarter more than expected, so that the next batches find room: what is never written to
+    // takes no memory.
+    if (used_ + count > u_.size(0)) Grow(std::max(used_ + count, expected + expected / 4));
     u_.narrow(0, used_, count).copy_(more.u);
     v_.narrow(0, used_, count).copy_(more.v);
     threshold_.narrow(0, used_, count).copy_(more.threshold);
-    if (screens_) {
-      const FactorScreen screen = FactorScreen::Of(more.v);
-      const FactorScreen place = screen_.Rows(used_, count);
-      place.codes.copy_(screen.codes);
-      place.scale.copy_(screen.scale);
-      place.error.copy_(screen.error);
-      place.norm.copy_(screen.norm);
-    }
+    if (screens_) screen_.Rows(used_, count).Set(more.v);
     used_ += count;
     return true;
   }
@@ -249,10 +246,11 @@ absl::Status CheckFits(const LayerFactors& factors, int64_t b, const ModelConfig
   return absl::OkStatus();
 }
 
+// U and V where `factors` has them.
 StackedFactors ScopedFactors(const LayerFactors& factors, double beta) {
   StackedFactors result;
-  result.u = ToTensor(factors.u);
-  result.v = ToTensor(factors.v);
+  result.u = ViewOf(factors.u);
+  result.v = ViewOf(factors.v);
   result.threshold = at::tensor(at::ArrayRef<float>(factors.activations)) * beta;
   return result;
 }
@@ -319,7 +317,7 @@ std::shared_ptr<const HookStack> HookStack::Empty(const CausalLm& model, double 
 
 absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
     const std::shared_ptr<const HookStack>& parent, Revision revision,
-    const RevisionFactors& factors) {
+    const RevisionFactors& factors, int64_t line_edits) {
   auto state = std::make_unique<State>(*parent->state_);
   const int64_t first_row = state->edit_count;
   state->squares = std::make_shared<KeptNumbers>();
@@ -335,13 +333,13 @@ absl::StatusOr<std::shared_ptr<const HookStack>> HookStack::Extend(
     for (const LayerFactors& layer_factors : factors.layers) {
       StackedLayer& layer = state->layers[layer_factors.layer];
       const StackedFactors fresh = ScopedFactors(layer_factors, state->beta);
-      if (layer.buffer == nullptr || !layer.buffer->TryAppend(first_row, fresh)) {
+      if (layer.buffer == nullptr || !layer.buffer->TryAppend(first_row, fresh, line_edits)) {
         // Another line already grows behind the parent: this one goes on in memory of its own.
         const StackedFactors shared = layer.factors;
         layer.buffer = std::make_shared<FactorBuffer>(
             state->config.hidden_size, state->config.intermediate_size, state->device);
-        if (!shared.empty()) layer.buffer->TryAppend(0, shared);
-        if (!layer.buffer->TryAppend(first_row, fresh)) {
+        if (!shared.empty()) layer.buffer->TryAppend(0, shared, line_edits);
+        if (!layer.buffer->TryAppend(first_row, fresh, line_edits)) {
           return absl::InvalidArgumentError(absl::StrCat(
               "layer ", layer_factors.layer.value(), " holds ",
               shared.empty() ? 0 : shared.u.size(0), " edits, its line has ", first_row));
@@ -378,7 +376,7 @@ void HookStack::State::KeepRows(const State& parent, const std::vector<int64_t>&
     StackedLayer& layer = layers[index];
     layer.buffer =
         std::make_shared<FactorBuffer>(config.hidden_size, config.intermediate_size, device);
-    layer.buffer->TryAppend(0, Rows(from.factors, kept));
+    layer.buffer->TryAppend(0, Rows(from.factors, kept), 0);
     layer.factors = layer.buffer->View(edit_count);
     layer.screen = layer.buffer->ViewScreen(edit_count);
     // |A - B|^2 of few rows B costs less than that of all the others anew.

@@ -49,10 +49,11 @@ class HookStack : public DownProjectionHook {
   static std::shared_ptr<const HookStack> Empty(const CausalLm& model, double beta);
 
   // `parent` plus the factors that `revision` brought. INVALID_ARGUMENT, naming layer and both
-  // shapes, for factors that do not fit.
+  // shapes, for factors that do not fit. `line_edits`: the edits that the line is known to come to,
+  // so that a buffer that has to grow is made for all of them at once; 0 where that is not known.
   static absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& parent, Revision revision,
-      const RevisionFactors& factors);
+      const RevisionFactors& factors, int64_t line_edits = 0);
 
   // `parent` less `edits`, in memory of its own: every other edit stays what it is, bit for bit,
   // and keeps its EditId. NOT_FOUND, naming it, for an edit that the parent does not hold.

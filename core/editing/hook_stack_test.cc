@@ -148,6 +148,41 @@ TEST_F(HookStackTest, ALineSharesItsMemory) {
             parent->LayerFactorsOf(LayerIndex(0)).v.const_data_ptr());
 }
 
+TEST_F(HookStackTest, ALineOfKnownLengthGrowsWithoutMoving) {
+  std::vector<RevisionFactors> batches;
+  Stack stack = Empty();
+  const void* v = nullptr;
+  for (int i = 0; i < 12; ++i) {
+    batches.push_back(Factors(25, 1 + i));
+    AMEND_ASSERT_OK_AND_ASSIGN(stack,
+                               HookStack::Extend(stack, Revision(1 + i), batches.back(), 12 * 25));
+    const void* now = stack->LayerFactorsOf(LayerIndex(2)).v.const_data_ptr();
+    if (v == nullptr) v = now;
+    EXPECT_EQ(now, v) << "moved at revision " << 1 + i;
+  }
+  ExpectEqualsDense(stack, batches);
+}
+
+TEST_F(HookStackTest, ALineMayGrowLongerThanItWasKnownToCome) {
+  const RevisionFactors first = Factors(40, 1), second = Factors(70, 2);
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent,
+                             HookStack::Extend(Empty(), Revision(1), first, 40));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack child, HookStack::Extend(parent, Revision(2), second, 40));
+  ExpectEqualsDense(child, {first, second});
+  ExpectEqualsDense(parent, {first});
+}
+
+TEST_F(HookStackTest, TheFactorsThatItWasMadeOfMayGo) {
+  RevisionFactors first = Factors(80, 1);
+  const RevisionFactors kept = first;
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack, HookStack::Extend(Empty(), Revision(1), first));
+  for (LayerFactors& layer : first.layers) {
+    std::fill(layer.u.values.begin(), layer.u.values.end(), 99.0f);
+    std::fill(layer.v.values.begin(), layer.v.values.end(), 99.0f);
+  }
+  ExpectEqualsDense(stack, {kept});
+}
+
 TEST_F(HookStackTest, TheSecondChildOfAParentGoesItsOwnWay) {
   const RevisionFactors first = Factors(4, 1);
   const RevisionFactors left = Factors(5, 2);

@@ -1,6 +1,7 @@
 #include "core/editing/tensor_matrix.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <cstring>
 
@@ -11,6 +12,12 @@ at::Tensor ToTensor(const Matrix& matrix) {
   std::memcpy(tensor.mutable_data_ptr<float>(), matrix.values.data(),
               matrix.values.size() * sizeof(float));
   return tensor;
+}
+
+at::Tensor ViewOf(const Matrix& matrix) {
+  // LibTorch knows no tensor that may only be read.
+  return at::from_blob(const_cast<float*>(matrix.values.data()), {matrix.rows, matrix.cols},
+                       at::TensorOptions().dtype(at::kFloat));
 }
 
 Matrix ToMatrix(const at::Tensor& tensor) {

@@ -25,6 +25,13 @@ TEST(TensorMatrixTest, TensorHasMemoryOfItsOwn) {
   EXPECT_EQ(tensor[0][0].item<float>(), 1);
 }
 
+TEST(TensorMatrixTest, AViewReadsTheMatrixWhereItIs) {
+  const Matrix matrix{2, 3, {1, 2, 3, 4, 5, 6}};
+  const at::Tensor view = ViewOf(matrix);
+  EXPECT_EQ(view.const_data_ptr<float>(), matrix.values.data());
+  EXPECT_EQ(ToMatrix(view), matrix);
+}
+
 TEST(TensorMatrixTest, ReadsATransposedView) {
   const at::Tensor view = at::arange(6, at::kFloat).view({2, 3}).t();
   const Matrix matrix = ToMatrix(view);

@@ -72,6 +72,11 @@ class FakeEditEngine : public EditEngine {
     absl::MutexLock lock(&mutex_);
     return extended_;
   }
+  // What each was told of its line.
+  std::map<Revision, int64_t> line_edits() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return line_edits_;
+  }
   // The edits of each call of Without so far.
   std::vector<std::vector<EditId>> left_out() const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -125,9 +130,10 @@ class FakeEditEngine : public EditEngine {
 
   absl::StatusOr<std::shared_ptr<const HookStack>> Extend(
       const std::shared_ptr<const HookStack>& /*parent*/, Revision revision,
-      const RevisionFactors& factors) override {
+      const RevisionFactors& factors, int64_t line_edits) override {
     absl::MutexLock lock(&mutex_);
     extended_[revision] = factors;
+    line_edits_[revision] = line_edits;
     return std::shared_ptr<const HookStack>();
   }
 
@@ -231,6 +237,7 @@ class FakeEditEngine : public EditEngine {
   int64_t line_keys_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::vector<EditId>> left_out_ ABSL_GUARDED_BY(mutex_);
   std::map<Revision, RevisionFactors> extended_ ABSL_GUARDED_BY(mutex_);
+  std::map<Revision, int64_t> line_edits_ ABSL_GUARDED_BY(mutex_);
   GateRequest last_request_ ABSL_GUARDED_BY(mutex_);
 };
 
