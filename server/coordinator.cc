@@ -93,7 +93,11 @@ Coordinator::Coordinator(RevisionStore* store, EditEngine* engine, ServingModel*
       keeper_(store, serving, changes, options_.retention, options_.clock),
       solver_(store, engine, hub, observer, options_.clock),
       withdrawer_(store, engine, serving, changes, observer,
-                  {options_.withdrawal_thresholds, options_.clock}),
+                  {options_.withdrawal_thresholds, options_.clock,
+                   [this](bool verbs_wait, std::function<void()> task) {
+                     RunAside(verbs_wait, std::move(task));
+                   },
+                   options_.max_solves}),
       solver_thread_(TaskExecutor::Options()) {}
 
 Coordinator::~Coordinator() { Stop(); }

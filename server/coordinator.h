@@ -53,7 +53,7 @@ namespace amend {
 //  also in the last attempt.
 //  6. Stop leaves a batch that is being solved DURABLE: the next start solves it.
 //  7. A validation and a withdrawal run between batches, and the retention policy's sweep too.
-//  Verbs do not wait for a validation either.
+//  Verbs do not wait for either: a withdrawal whose label moves begins anew, like a batch.
 class Coordinator : public DurableBatchQueue {
  public:
   struct Options {

@@ -67,26 +67,6 @@ class CoordinatorTest : public testing::Test {
     return h_.store.Commit(step);
   }
 
-  // Of the first edit of a revision, from where "live" stands.
-  static WithdrawCommand FirstEditOf(int64_t revision) {
-    WithdrawCommand command;
-    command.label = "live";
-    command.edits = {EditId{Revision(revision), 0}};
-    command.reason = "because";
-    command.actor = "test";
-    return command;
-  }
-  absl::StatusOr<EditsWithdrawn> Withdraw(const WithdrawCommand& command) {
-    absl::StatusOr<EditsWithdrawn> result;
-    absl::Notification done;
-    h_.coordinator->Withdraw(command, [&](absl::StatusOr<EditsWithdrawn> withdrawn) {
-      result = std::move(withdrawn);
-      done.Notify();
-    });
-    done.WaitForNotification();
-    return result;
-  }
-
   EditHarness h_;
   std::atomic<bool> stop_called_{false};
 };
@@ -516,82 +496,6 @@ TEST_F(CoordinatorTest, VerbsAreAnsweredUnavailableWhileTheStoreCannotWrite) {
   EXPECT_THAT(moved, StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(ReasonOf(moved.status()), "STORE_READ_ONLY");
   EXPECT_EQ(h_.Live(), kBaseRevision);
-}
-
-TEST_F(CoordinatorTest, ABatchIsSolvedOnAWithdrawalWithoutTheWithdrawnKeys) {
-  h_.Start();
-  h_.Submit("s", 0, {MakeEdit("Rome", "a"), MakeEdit("Paris", "b")})->Last();
-  AMEND_ASSERT_OK_AND_ASSIGN(const EditsWithdrawn withdrawn, Withdraw(FirstEditOf(1)));
-  EXPECT_EQ(withdrawn.record.revision, Revision(2));
-  EXPECT_EQ(h_.Live(), Revision(2));
-  EXPECT_EQ(h_.Run("s", 1, "Oslo").revision(), 3);
-  EXPECT_THAT(h_.engine.line(), ElementsAre(Revision(1), Revision(2), Revision(3)));
-  EXPECT_EQ(h_.engine.line_keys(), 1 + 1);
-  EXPECT_EQ(h_.store.GetRevision(Revision(3))->line_edit_count, 2);
-}
-
-TEST_F(CoordinatorTest, AWithdrawalWaitsForTheBatchAtWorkAndComesBeforeTheNext) {
-  absl::StatusOr<EditsWithdrawn> withdrawn = absl::UnknownError("not called");
-  std::atomic<int> solves{0};
-  h_.engine.on_step = [&](int step) {
-    if (step != 1 || ++solves != 2) return;
-    h_.coordinator->Withdraw(
-        FirstEditOf(1), [&](absl::StatusOr<EditsWithdrawn> made) { withdrawn = std::move(made); });
-  };
-  h_.Start();
-  h_.Run("s", 0, "Rome");
-  const auto second = h_.Submit("s", 1, {MakeEdit("Paris")});
-  const auto third = h_.Submit("s", 2, {MakeEdit("Oslo")});
-  EXPECT_EQ(second->Last().revision(), 2);
-  EXPECT_EQ(third->Last().revision(), 4);
-  ASSERT_THAT(withdrawn, IsOk());
-  EXPECT_EQ(withdrawn->record.revision, Revision(3));
-  EXPECT_EQ(withdrawn->record.parent, Revision(2));
-  EXPECT_EQ(h_.store.GetRevision(Revision(4))->parent, Revision(3));
-  // No batch was solved twice for it.
-  EXPECT_THAT(h_.engine.solved_on(), ElementsAre(Revision(0), Revision(1), Revision(3)));
-}
-
-TEST_F(CoordinatorTest, AWithdrawalServesAgainAfterARestart) {
-  h_.Start();
-  h_.Run("s", 0, "Rome");
-  h_.Run("s", 1, "Paris");
-  ASSERT_THAT(Withdraw(FirstEditOf(1)), IsOk());
-  h_.coordinator->Stop();
-  LedgerEntry entry;
-  entry.key = {"s", 2};
-  entry.edits = {MakeEdit("Oslo")};
-  ASSERT_THAT(h_.store.AppendLedger(entry), IsOk());
-  const auto recorder = std::make_shared<StatusRecorder>();
-  ASSERT_THAT(h_.hub.Attach(entry.key, recorder->listener()), IsOk());
-  Coordinator* const next = h_.MakeCoordinator();
-  ASSERT_THAT(next->Recover(), IsOk());
-  EXPECT_EQ(h_.Live(), Revision(3));
-  next->Start();
-  EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
-  next->Stop();
-  EXPECT_EQ(h_.engine.solved_on().back(), Revision(3));
-  // Those of Paris and Oslo.
-  EXPECT_EQ(h_.engine.line_keys(), 2);
-  EXPECT_EQ(h_.engine.line_head(), Revision(4));
-}
-
-TEST_F(CoordinatorTest, WithdrawalsThatWaitWhenItStopsAreTurnedDown) {
-  absl::Status told;
-  h_.engine.on_step = [&](int step) {
-    if (step > 0 || h_.engine.solved_on().size() < 2 || stop_called_) return;
-    h_.coordinator->Withdraw(
-        FirstEditOf(1), [&](const absl::StatusOr<EditsWithdrawn>& made) { told = made.status(); });
-    stop_called_ = true;
-  };
-  h_.Start();
-  h_.Run("s", 0, "Rome");
-  h_.engine.on_gate = [&] { h_.store.SetWriteStatus(absl::UnavailableError("I/O error")); };
-  h_.Submit("s", 1, {MakeEdit("Paris")});
-  while (!stop_called_) absl::SleepFor(absl::Milliseconds(1));
-  h_.coordinator->Stop();
-  EXPECT_FALSE(told.ok());
-  EXPECT_EQ(ReasonOf(Withdraw(FirstEditOf(1)).status()), "DRAINING");
 }
 
 TEST_F(CoordinatorTest, AVerbAfterStopIsTurnedDown) {

@@ -84,16 +84,32 @@ EditWithdrawer::EditWithdrawer(RevisionStore* store, EditEngine* engine, Serving
       options_(std::move(options)) {}
 
 absl::StatusOr<EditsWithdrawn> EditWithdrawer::Withdraw(const WithdrawCommand& command) {
-  Work work{command, command.edits, {}, {}, nullptr, nullptr, {}, {}};
-  std::sort(work.edits.begin(), work.edits.end());
-  AMEND_RETURN_IF_ERROR(FindParent(work));
-  AMEND_RETURN_IF_ERROR(CheckEdits(work));
-  AMEND_RETURN_IF_ERROR(MakeCandidate(work));
-  if (!command.validate_only) {
-    AMEND_RETURN_IF_ERROR(Commit(work));
-    Publish(work);
+  for (int tries = 1;; ++tries) {
+    Work work{command, command.edits, {}, {}, nullptr, nullptr, {}, {}};
+    std::sort(work.edits.begin(), work.edits.end());
+    AMEND_RETURN_IF_ERROR(FindParent(work));
+    AMEND_RETURN_IF_ERROR(CheckEdits(work));
+    const bool last_try = tries >= options_.max_tries;
+    absl::Status made;
+    options_.run_aside(last_try, [&] { made = MakeCandidate(work); });
+    // First of all: an error may come of it.
+    if (!last_try && BaseChangedUnder(work)) continue;
+    AMEND_RETURN_IF_ERROR(made);
+    // It may have moved under what does not move it.
+    AMEND_ASSIGN_OR_RETURN(work.label, FindLabel(*store_, command.label));
+    if (!command.validate_only) {
+      AMEND_RETURN_IF_ERROR(Commit(work));
+      Publish(work);
+    }
+    return EditsWithdrawn{std::move(work.record), std::move(work.label)};
   }
-  return EditsWithdrawn{std::move(work.record), std::move(work.label)};
+}
+
+bool EditWithdrawer::BaseChangedUnder(const Work& work) const {
+  // What was staged keeps its parent, wherever the label goes, as long as that is there.
+  if (!work.promotes()) return !serving_->Resolve(work.parent()).ok();
+  const absl::StatusOr<LabelRecord> label = store_->GetLabel(work.command.label);
+  return !label.ok() || label->generation != work.label.generation;
 }
 
 absl::Status EditWithdrawer::FindParent(Work& work) const {

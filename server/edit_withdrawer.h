@@ -48,12 +48,21 @@ struct EditsWithdrawn {
 // withdrawn one stay what they are; where that breaks them, the gate turns the revision down and
 // names them (docs/decisions/0015). Not thread-safe; owned by the coordinator thread, between
 // batches.
+//
+// What takes long, the candidate and its gate, goes to `run_aside`, and labels may move meanwhile
+// (docs/decisions/0026). Where that takes the candidate's base away (the label that is to move was
+// moved; the parent of a staged one does not serve any more) nothing is written and the command
+// begins anew, at most `max_tries` times; the last time verbs wait.
 class EditWithdrawer {
  public:
   struct Options {
     // What the gate asks of a candidate. Of the other edits all have to hold, whatever this says.
     GateThresholds thresholds;
     std::function<absl::Time()> clock;
+    // Runs `task` where it may take long and returns when it is done. With `verbs_wait` no label
+    // moves and no revision goes meanwhile.
+    std::function<void(bool verbs_wait, std::function<void()> task)> run_aside;
+    int max_tries = 4;
   };
   // All of them outlive this object.
   EditWithdrawer(RevisionStore* store, EditEngine* engine, ServingModel* serving,
@@ -72,6 +81,8 @@ class EditWithdrawer {
   struct Work;
 
   absl::Status FindParent(Work& work) const;
+  // Whether what the candidate was made for is no longer there.
+  bool BaseChangedUnder(const Work& work) const;
   absl::Status CheckEdits(const Work& work) const;
   absl::Status MakeCandidate(Work& work) const;
   absl::StatusOr<GateRequest> AskGate(const Work& work) const;

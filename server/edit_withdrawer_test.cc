@@ -104,10 +104,23 @@ class EditWithdrawerTest : public testing::Test {
   ServingModel serving_{nullptr, std::shared_ptr<const HookStack>()};
   EditObserver observer_;
   RevisionEventHub changes_;
-  EditWithdrawer withdrawer_{
-      &store_,   &engine_,   &serving_,
-      &changes_, &observer_, {GateThresholds(), [] {
-                                                   return absl::FromUnixMicros(77); }}};
+  EditWithdrawer::Options Options() {
+    EditWithdrawer::Options options;
+    options.clock = [] { return absl::FromUnixMicros(77); };
+    options.run_aside = [this](bool verbs_wait, const std::function<void()>& task) {
+      verbs_waited_.push_back(verbs_wait);
+      if (meanwhile_ && !verbs_wait) meanwhile_();
+      task();
+    };
+    options.max_tries = 3;
+    return options;
+  }
+
+  // What happens while a candidate is made, unless verbs wait.
+  std::function<void()> meanwhile_;
+  // Of each candidate so far.
+  std::vector<bool> verbs_waited_;
+  EditWithdrawer withdrawer_{&store_, &engine_, &serving_, &changes_, &observer_, Options()};
 };
 
 TEST_F(EditWithdrawerTest, TheNewRevisionIsItsParentLessTheEditsAndBecomesLive) {
@@ -267,6 +280,73 @@ TEST_F(EditWithdrawerTest, AStaleEtagIsRefused) {
   EXPECT_EQ(ReasonFor(command), "LIVE_CHANGED");
   command.etag = "1";
   EXPECT_THAT(withdrawer_.Withdraw(command), IsOk());
+}
+
+TEST_F(EditWithdrawerTest, AMoveOfTheLabelMeanwhileMakesItBeginAnewWhereTheLabelStands) {
+  meanwhile_ = [this] {
+    if (At("live") == Revision(2)) Move("live", 4);
+  };
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditsWithdrawn withdrawn, Withdraw({Id(1, 1)}));
+  EXPECT_EQ(withdrawn.record.parent, Revision(4));
+  EXPECT_EQ(At("live"), Revision(5));
+  EXPECT_EQ(store_.LatestRevision(), Revision(5));
+  EXPECT_EQ(store_.ListAudit(kNewest, 1)->at(0).from, Revision(4));
+  EXPECT_THAT(verbs_waited_, ElementsAre(false, false));
+}
+
+TEST_F(EditWithdrawerTest, WhatTheNewBaseLacksIsRefusedAfterAMove) {
+  meanwhile_ = [this] {
+    if (At("live") == Revision(2)) Move("live", 4);
+  };
+  const auto withdrawn = Withdraw({Id(2, 0)});
+  EXPECT_EQ(ReasonOf(withdrawn.status()), "EDIT_NOT_ON_LINE");
+  EXPECT_EQ(At("live"), Revision(4));
+  EXPECT_EQ(store_.LatestRevision(), Revision(4));
+}
+
+TEST_F(EditWithdrawerTest, AMoveMeanwhileIsAnErrorWhereTheEtagOrTheRevisionIsGiven) {
+  meanwhile_ = [this] { Move("live", At("live") == Revision(2) ? 4 : 2); };
+  WithdrawCommand command = Command({Id(1, 1)});
+  command.etag = "1";
+  EXPECT_EQ(ReasonOf(withdrawer_.Withdraw(command).status()), "LIVE_CHANGED");
+  command.etag.reset();
+  command.revision = Revision(4);
+  EXPECT_EQ(ReasonOf(withdrawer_.Withdraw(command).status()), "NOT_AT_LABEL");
+  EXPECT_EQ(At("live"), Revision(2));
+  EXPECT_EQ(store_.LatestRevision(), Revision(4));
+}
+
+TEST_F(EditWithdrawerTest, TheLastTimeVerbsWait) {
+  meanwhile_ = [this] { Move("live", At("live") == Revision(2) ? 4 : 2); };
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditsWithdrawn withdrawn, Withdraw({Id(1, 1)}));
+  EXPECT_THAT(verbs_waited_, ElementsAre(false, false, true));
+  EXPECT_EQ(withdrawn.record.parent, Revision(2));
+  EXPECT_EQ(At("live"), Revision(5));
+}
+
+TEST_F(EditWithdrawerTest, WhatIsStagedKeepsItsParentWhereverTheLabelGoesMeanwhile) {
+  meanwhile_ = [this] { Move("live", 4); };
+  WithdrawCommand command = Command({Id(1, 1)});
+  command.promotion = PromotionPolicy::kStageOnly;
+  AMEND_ASSERT_OK_AND_ASSIGN(const EditsWithdrawn withdrawn, withdrawer_.Withdraw(command));
+  EXPECT_EQ(withdrawn.record.parent, Revision(2));
+  EXPECT_EQ(withdrawn.label.revision, Revision(4));
+  EXPECT_EQ(At("live"), Revision(4));
+  EXPECT_THAT(verbs_waited_, ElementsAre(false));
+}
+
+TEST_F(EditWithdrawerTest, AStagedOneWhoseParentIsDeletedMeanwhileIsRefused) {
+  meanwhile_ = [this] {
+    StoreStep step;
+    step.marks = MarkChange{Revision(4), {false, 7, 0}};
+    ASSERT_THAT(store_.Commit(step), IsOk());
+    serving_.SetDeleted(Revision(4), true);
+  };
+  WithdrawCommand command = Command({Id(4, 2)});
+  command.revision = Revision(4);
+  command.promotion = PromotionPolicy::kStageOnly;
+  EXPECT_EQ(ReasonOf(withdrawer_.Withdraw(command).status()), "REVISION_DELETED");
+  EXPECT_EQ(store_.LatestRevision(), Revision(4));
 }
 
 TEST_F(EditWithdrawerTest, AWriteThatFailsPublishesNothing) {
