@@ -51,6 +51,7 @@ absl::Status AdminService::Fill(v1::ServerInfo* info) const {
   info->mutable_live()->set_name(live.name);
   info->mutable_live()->set_revision(live.revision.value());
   info->mutable_live()->set_etag(EtagOf(live));
+  options_.refresh(info);
   info->set_latest_revision(options_.store->LatestRevision().value());
   info->set_edit_queue_depth(options_.edit_queue_depth());
   info->set_running_sequences(options_.running_sequences());
@@ -102,6 +103,52 @@ grpc::ServerUnaryReactor* AdminService::DeleteBackup(grpc::CallbackServerContext
 grpc::ServerWriteReactor<v1::VerifyStoreResponse>* AdminService::VerifyStore(
     grpc::CallbackServerContext* /*context*/, const v1::VerifyStoreRequest* /*request*/) {
   return VerifyStream::Start(options_.store, options_.maintenance);
+}
+
+grpc::ServerUnaryReactor* AdminService::GetConfig(grpc::CallbackServerContext* context,
+                                                  const v1::GetConfigRequest* /*request*/,
+                                                  v1::GetConfigResponse* response) {
+  *response = options_.config();
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* AdminService::ReloadConfig(grpc::CallbackServerContext* context,
+                                                     const v1::ReloadConfigRequest* /*request*/,
+                                                     v1::ReloadConfigResponse* response) {
+  return FinishOnExecutor(context, options_.executor, [this, response]() -> absl::Status {
+    absl::StatusOr<v1::ReloadConfigResponse> reloaded = options_.reload();
+    if (reloaded.ok()) {
+      *response = *std::move(reloaded);
+      return absl::OkStatus();
+    }
+    if (!ReasonOf(reloaded.status()).empty()) return reloaded.status();
+    return WithReason(absl::InvalidArgumentError(reloaded.status().message()), "CONFIG_INVALID");
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,
+                                                    const v1::SetLogLevelRequest* request,
+                                                    v1::SetLogLevelResponse* response) {
+  const absl::StatusOr<LogLevel> level = ParseLogLevel(request->level());
+  if (!level.ok()) return FinishNow(context, WithReason(level.status(), "INVALID_REQUEST"));
+  const LogLevel before = options_.log->level();
+  response->set_previous_level(LogLevelName(before));
+  options_.log->SetLevel(*level);
+  options_.log->Write(LogLevel::kWarning, "log_level_set",
+                      {{"from", LogLevelName(before)}, {"to", request->level()}});
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
+                                              const v1::DrainRequest* /*request*/,
+                                              v1::DrainResponse* response) {
+  return FinishOnExecutor(context, options_.executor, [this, response] {
+    options_.drain();
+    response->set_running_sequences(options_.running_sequences());
+    response->set_waiting_sequences(options_.waiting_sequences());
+    response->set_edit_queue_depth(options_.edit_queue_depth());
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace amend

@@ -4,18 +4,21 @@
 #include <functional>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "amend/v1/admin.grpc.pb.h"
 #include "amend/v1/admin.pb.h"
+#include "server/event_log.h"
 #include "server/task_executor.h"
 #include "storage/revision_store.h"
 #include "storage/store_backups.h"
 
 namespace amend {
 
-// amend.v1.AdminService: what runs here, and care for the store. Thread-safe; no method blocks: the
-// store is read on the executor, and what reads or copies all of it has an executor of its own.
+// amend.v1.AdminService: what runs here and how, and care for the store. Thread-safe; no method
+// blocks: the store is read on the executor, and what reads or copies all of it has an executor of
+// its own.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   struct Options {
@@ -34,6 +37,14 @@ class AdminService final : public v1::AdminService::CallbackService {
     std::function<int()> edit_queue_depth;
     std::function<int()> running_sequences;
     std::function<int()> waiting_sequences;
+    // Sets what a reload may have changed in `fixed`.
+    std::function<void(v1::ServerInfo*)> refresh;
+    std::function<v1::GetConfigResponse()> config;
+    // INVALID_ARGUMENT or NOT_FOUND, naming what is wrong with it, where nothing changed.
+    std::function<absl::StatusOr<v1::ReloadConfigResponse>()> reload;
+    std::function<void()> drain;
+    // Outlives the service; required.
+    EventLog* log = nullptr;
   };
 
   explicit AdminService(Options options);
@@ -52,6 +63,18 @@ class AdminService final : public v1::AdminService::CallbackService {
                                          v1::DeleteBackupResponse* response) override;
   grpc::ServerWriteReactor<v1::VerifyStoreResponse>* VerifyStore(
       grpc::CallbackServerContext* context, const v1::VerifyStoreRequest* request) override;
+  grpc::ServerUnaryReactor* GetConfig(grpc::CallbackServerContext* context,
+                                      const v1::GetConfigRequest* request,
+                                      v1::GetConfigResponse* response) override;
+  grpc::ServerUnaryReactor* ReloadConfig(grpc::CallbackServerContext* context,
+                                         const v1::ReloadConfigRequest* request,
+                                         v1::ReloadConfigResponse* response) override;
+  grpc::ServerUnaryReactor* SetLogLevel(grpc::CallbackServerContext* context,
+                                        const v1::SetLogLevelRequest* request,
+                                        v1::SetLogLevelResponse* response) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const v1::DrainRequest* request,
+                                  v1::DrainResponse* response) override;
 
  private:
   // Answers with what `work` returns, which runs on the maintenance executor.

@@ -1,5 +1,6 @@
 #include "server/admin_service.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,6 +31,8 @@ class AdminServiceTest : public testing::Test {
     options_.edit_queue_depth = [] { return 3; };
     options_.running_sequences = [] { return 2; };
     options_.waiting_sequences = [] { return 1; };
+    options_.refresh = [](v1::ServerInfo* info) { info->mutable_limits()->set_edit_credits(16); };
+    options_.log = &log_;
     EXPECT_TRUE(store_.Initialize({"abc", "demo", "", {}, ""}).ok());
   }
   ~AdminServiceTest() override {
@@ -64,6 +67,11 @@ class AdminServiceTest : public testing::Test {
     return stub().DeleteBackup(&context, request, &response);
   }
 
+  EventLog log_{[] {
+    EventLog::Options options;
+    options.write = [](absl::string_view) {};
+    return options;
+  }()};
   InMemoryRevisionStore store_;
   InMemoryBackups backups_{&store_, 2};
   TaskExecutor executor_{TaskExecutor::Options()};
@@ -87,6 +95,7 @@ TEST_F(AdminServiceTest, ServerInfoJoinsWhatIsFixedWithWhatIsTrueNow) {
   EXPECT_EQ(info.edit_queue_depth(), 3);
   EXPECT_EQ(info.running_sequences(), 2);
   EXPECT_EQ(info.waiting_sequences(), 1);
+  EXPECT_EQ(info.limits().edit_credits(), 16);
 }
 
 TEST_F(AdminServiceTest, ABackupSaysWhenItWasMadeAndOfWhat) {
@@ -148,6 +157,72 @@ TEST_F(AdminServiceTest, VerifyStoreNamesTheDamage) {
   EXPECT_EQ(last.report().damage_count(), 1);
   EXPECT_EQ(last.report().latest_revision(), 1);
   EXPECT_THAT(last.report().damages(0).description(), HasSubstr("a flipped bit"));
+}
+
+TEST_F(AdminServiceTest, TheConfigurationIsThatOfTheServer) {
+  options_.config = [] {
+    v1::GetConfigResponse response;
+    response.mutable_config()->set_threads(3);
+    response.add_reloadable_fields("log_level");
+    return response;
+  };
+  grpc::ClientContext context;
+  v1::GetConfigResponse response;
+  ASSERT_TRUE(stub().GetConfig(&context, {}, &response).ok());
+  EXPECT_EQ(response.config().threads(), 3);
+  EXPECT_EQ(response.reloadable_fields(0), "log_level");
+}
+
+TEST_F(AdminServiceTest, AReloadSaysWhatChanged) {
+  options_.reload = []() -> absl::StatusOr<v1::ReloadConfigResponse> {
+    v1::ReloadConfigResponse response;
+    response.add_changed_fields("drain_seconds");
+    return response;
+  };
+  grpc::ClientContext context;
+  v1::ReloadConfigResponse response;
+  ASSERT_TRUE(stub().ReloadConfig(&context, {}, &response).ok());
+  EXPECT_EQ(response.changed_fields(0), "drain_seconds");
+}
+
+TEST_F(AdminServiceTest, AReloadThatIsRefusedSaysWhy) {
+  options_.reload = []() -> absl::StatusOr<v1::ReloadConfigResponse> {
+    return absl::NotFoundError("cannot read the configuration a.conf");
+  };
+  grpc::ClientContext context;
+  v1::ReloadConfigResponse response;
+  const grpc::Status status = stub().ReloadConfig(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOfRpc(status), "CONFIG_INVALID");
+  EXPECT_THAT(status.error_message(), HasSubstr("a.conf"));
+}
+
+TEST_F(AdminServiceTest, TheLogLevelIsSetAndAWrongOneNamed) {
+  v1::SetLogLevelRequest request;
+  request.set_level("debug");
+  v1::SetLogLevelResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub().SetLogLevel(&context, request, &response).ok());
+  EXPECT_EQ(response.previous_level(), "info");
+  EXPECT_EQ(log_.level(), LogLevel::kDebug);
+  request.set_level("loud");
+  grpc::ClientContext again;
+  const grpc::Status status = stub().SetLogLevel(&again, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("loud"));
+  EXPECT_EQ(log_.level(), LogLevel::kDebug);
+}
+
+TEST_F(AdminServiceTest, DrainBeginsToDrainAndSaysWhatGoesOn) {
+  std::atomic<bool> drained = false;
+  options_.drain = [&] { drained = true; };
+  grpc::ClientContext context;
+  v1::DrainResponse response;
+  ASSERT_TRUE(stub().Drain(&context, {}, &response).ok());
+  EXPECT_TRUE(drained);
+  EXPECT_EQ(response.running_sequences(), 2);
+  EXPECT_EQ(response.waiting_sequences(), 1);
+  EXPECT_EQ(response.edit_queue_depth(), 3);
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
 #include "server/config_file.h"
 #include "server/settings.h"
@@ -69,10 +71,22 @@ void Refuse(absl::string_view why, CommandLine* result) {
       absl::StrCat("amendd: ", absl::StrReplaceAll(why, {{"\n", " "}}), " (see amendd --help)");
 }
 
+absl::Status Reread(int argc, const char* const* argv, ServerOptions* options) {
+  CommandLine line = ParseCommandLine(argc, argv);
+  if (line.exit_code) {
+    return absl::InvalidArgumentError(absl::StripPrefix(line.message, "amendd: "));
+  }
+  *options = std::move(line.options);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 CommandLine ParseCommandLine(int argc, const char* const* argv) {
   CommandLine result;
+  result.options.reread = [argc, argv](ServerOptions* options) {
+    return Reread(argc, argv, options);
+  };
   std::string config_file;
   std::vector<GivenFlag> flags;
   CLI::App app("Serves one language model and edits its facts meanwhile.", "amendd");
@@ -84,6 +98,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   app.set_version_flag("--version", absl::StrCat("amendd ", kVersion));
   try {
     app.parse(argc, argv);
+    result.options.config_file = config_file;
     const absl::Status filled = Fill(config_file, flags, &result.options);
     if (!filled.ok()) Refuse(filled.message(), &result);
   } catch (const CLI::CallForVersion& version) {
@@ -96,6 +111,14 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
     Refuse(error.what(), &result);
   }
   return result;
+}
+
+EventLog::Options LogOptionsOf(const ServerOptions& options) {
+  EventLog::Options log;
+  log.format = options.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+  // Another name was refused when the options were read.
+  log.level = ParseLogLevel(options.log_level).value_or(log.level);
+  return log;
 }
 
 }  // namespace amend

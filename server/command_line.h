@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "server/event_log.h"
 #include "server/server_options.h"
 
 namespace amend {
@@ -20,8 +21,12 @@ struct CommandLine {
   std::string message;
 };
 
-// Flags win over the file that --config names. Pure but for reading that file; thread-safe.
+// Flags win over the file that --config names. `reread` of the options parses `argv`, which
+// outlives them, again. Pure but for reading that file; thread-safe.
 CommandLine ParseCommandLine(int argc, const char* const* argv);
+
+// How the options want to be logged.
+EventLog::Options LogOptionsOf(const ServerOptions& options);
 
 }  // namespace amend
 

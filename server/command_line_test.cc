@@ -195,5 +195,34 @@ TEST(CommandLineTest, RetentionFlagsFillThePolicy) {
   EXPECT_EQ(Parse({"--model", "m", "--data", "d", "--keep-revisions", "-1"}).exit_code, 2);
 }
 
+TEST(CommandLineTest, TheLogIsAsTheOptionsSay) {
+  EventLog::Options log = LogOptionsOf(Parse({"--model", "m", "--data", "d"}).options);
+  EXPECT_EQ(log.format, LogFormat::kText);
+  EXPECT_EQ(log.level, LogLevel::kInfo);
+  log = LogOptionsOf(
+      Parse({"--model", "m", "--data", "d", "--log-format", "json", "--log-level", "access"})
+          .options);
+  EXPECT_EQ(log.format, LogFormat::kJson);
+  EXPECT_EQ(log.level, LogLevel::kAccess);
+  EXPECT_EQ(Parse({"--model", "m", "--data", "d", "--log-level", "loud"}).exit_code, 2);
+}
+
+TEST(CommandLineTest, TheOptionsCanBeReadAgain) {
+  const std::string path = ::testing::TempDir() + "/reread.conf";
+  std::ofstream(path) << "model: \"m\" data: \"d\" threads: 2";
+  const std::vector<const char*> flags = {"amendd", "--config", path.c_str()};
+  const CommandLine line = ParseCommandLine(static_cast<int>(flags.size()), flags.data());
+  EXPECT_EQ(line.options.config_file, path);
+  std::ofstream(path) << "model: \"m\" data: \"d\" threads: 3";
+  ServerOptions again;
+  EXPECT_TRUE(line.options.reread(&again).ok());
+  EXPECT_EQ(again.threads, 3);
+  std::ofstream(path) << "thread: 4";
+  const absl::Status wrong = line.options.reread(&again);
+  EXPECT_EQ(wrong.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(wrong.message()), HasSubstr("line 1"));
+  EXPECT_EQ(again.threads, 3);
+}
+
 }  // namespace
 }  // namespace amend

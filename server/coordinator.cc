@@ -257,6 +257,17 @@ void Coordinator::Validate(ValidateCommand command, Callback<Validation> done) {
       std::move(done));
 }
 
+absl::Status Coordinator::SetPolicies(const GateThresholds& withdrawal_thresholds,
+                                      const RetentionPolicy& retention) {
+  Command set{[=] {
+                withdrawer_.SetThresholds(withdrawal_thresholds);
+                keeper_.SetPolicy(retention);
+                next_sweep_ = absl::InfinitePast();
+              },
+              [](const absl::Status&) {}};
+  return TryQueue(Turn::kAnyTime, set);
+}
+
 template <typename Result>
 void Coordinator::Queue(Turn turn, std::function<absl::StatusOr<Result>()> run,
                         Callback<Result> done) {
@@ -265,20 +276,19 @@ void Coordinator::Queue(Turn turn, std::function<absl::StatusOr<Result>()> run,
 }
 
 void Coordinator::QueueCommand(Turn turn, Command command) {
-  absl::Status refused;
-  {
-    absl::MutexLock lock(&mutex_);
-    std::deque<Command>& queue = turn == Turn::kAnyTime ? commands_ : jobs_;
-    if (stopping_) {
-      refused = Draining();
-    } else if (static_cast<int>(queue.size()) >= options_.max_commands) {
-      refused = TooMany(static_cast<int>(queue.size()), options_.max_commands);
-    } else {
-      queue.push_back(std::move(command));
-      return;
-    }
+  const absl::Status queued = TryQueue(turn, command);
+  if (!queued.ok()) command.refuse(queued);
+}
+
+absl::Status Coordinator::TryQueue(Turn turn, Command& command) {
+  absl::MutexLock lock(&mutex_);
+  std::deque<Command>& queue = turn == Turn::kAnyTime ? commands_ : jobs_;
+  if (stopping_) return Draining();
+  if (static_cast<int>(queue.size()) >= options_.max_commands) {
+    return TooMany(static_cast<int>(queue.size()), options_.max_commands);
   }
-  command.refuse(refused);
+  queue.push_back(std::move(command));
+  return absl::OkStatus();
 }
 
 void Coordinator::RunCommands() {

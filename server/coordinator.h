@@ -105,6 +105,11 @@ class Coordinator : public DurableBatchQueue {
   // Whether the last write failed for a reason that is not the batch's.
   bool store_read_only() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What is asked of withdrawals and which revisions stay, from the next one on. UNAVAILABLE
+  // (DRAINING) or RESOURCE_EXHAUSTED (QUEUE_FULL): nothing changes then.
+  absl::Status SetPolicies(const GateThresholds& withdrawal_thresholds,
+                           const RetentionPolicy& retention) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Never block; `done` is called once: on the coordinator thread, or on this one when the verb
   // cannot be queued.
   void Promote(PromoteCommand command, LabelCallback done) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -143,6 +148,8 @@ class Coordinator : public DurableBatchQueue {
   void Queue(Turn turn, std::function<absl::StatusOr<Result>()> run, Callback<Result> done)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void QueueCommand(Turn turn, Command command) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes the command only where it says OK.
+  absl::Status TryQueue(Turn turn, Command& command) ABSL_LOCKS_EXCLUDED(mutex_);
   void RunCommands() ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs `task` on the solver's thread and, until it is done, verbs and cancels on this one; no
   // verbs where they have to wait.

@@ -129,7 +129,18 @@ EditService::EditService(EditIntake* intake, Coordinator* coordinator, const Rev
       store_(store),
       executor_(executor),
       check_edits_(std::move(check_edits)),
-      options_(options) {}
+      options_(options),
+      default_thresholds_(options.default_thresholds) {}
+
+void EditService::SetDefaultThresholds(const GateThresholds& thresholds) {
+  absl::MutexLock lock(&mutex_);
+  default_thresholds_ = thresholds;
+}
+
+GateThresholds EditService::default_thresholds() const {
+  absl::MutexLock lock(&mutex_);
+  return default_thresholds_;
+}
 
 grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditService::StreamEdits(
     grpc::CallbackServerContext* context) {
@@ -139,7 +150,7 @@ grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditSe
   environment.store = store_;
   environment.executor = executor_;
   environment.credits = options_.credits;
-  environment.default_thresholds = options_.default_thresholds;
+  environment.default_thresholds = default_thresholds();
   environment.caller = CallerOf(*context);
   return EditStream::Create(environment);
 }
@@ -164,7 +175,7 @@ grpc::ServerUnaryReactor* EditService::SubmitEditBatch(grpc::CallbackServerConte
   submission.edits = EditsFromProto(request->batch());
   submission.promotion = PromotionFromProto(request->promotion());
   submission.failure = FailurePolicyFromProto(request->failure_policy());
-  submission.thresholds = ThresholdsFromProto(request->thresholds(), options_.default_thresholds);
+  submission.thresholds = ThresholdsFromProto(request->thresholds(), default_thresholds());
   submission.record_malformed = false;
   return SubmitCall::Create(intake_, std::move(submission), request->wait_for(), response);
 }

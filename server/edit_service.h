@@ -1,6 +1,8 @@
 #ifndef AMEND_SERVER_EDIT_SERVICE_H_
 #define AMEND_SERVER_EDIT_SERVICE_H_
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "amend/v1/edit.grpc.pb.h"
 #include "server/coordinator.h"
 #include "server/edit_intake.h"
@@ -26,6 +28,9 @@ class EditService final : public v1::EditService::CallbackService {
   EditService(EditIntake* intake, Coordinator* coordinator, const RevisionStore* store,
               TaskExecutor* executor, CheckEdits check_edits, Options options);
 
+  // Used where a request sets none, from the next one on.
+  void SetDefaultThresholds(const GateThresholds& thresholds) ABSL_LOCKS_EXCLUDED(mutex_);
+
   grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* StreamEdits(
       grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* SubmitEditBatch(grpc::CallbackServerContext* context,
@@ -42,12 +47,16 @@ class EditService final : public v1::EditService::CallbackService {
                                             v1::ListEditBatchesResponse* response) override;
 
  private:
+  GateThresholds default_thresholds() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   EditIntake* const intake_;
   Coordinator* const coordinator_;
   const RevisionStore* const store_;
   TaskExecutor* const executor_;
   const CheckEdits check_edits_;
   const Options options_;
+  mutable absl::Mutex mutex_;
+  GateThresholds default_thresholds_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace amend

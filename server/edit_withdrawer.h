@@ -68,6 +68,7 @@ class EditWithdrawer {
   EditWithdrawer(RevisionStore* store, EditEngine* engine, ServingModel* serving,
                  RevisionEventHub* changes, EditObserver* observer, Options options);
 
+  void SetThresholds(const GateThresholds& thresholds) { options_.thresholds = thresholds; }
   // A verdict of the gate against it is no error: the record is kRejected then.
   //
   // NOT_FOUND (LABEL_NOT_FOUND, REVISION_NOT_FOUND, EDIT_NOT_FOUND); FAILED_PRECONDITION
@@ -96,7 +97,7 @@ class EditWithdrawer {
   ServingModel* const serving_;
   RevisionEventHub* const changes_;
   EditObserver* const observer_;
-  const Options options_;
+  Options options_;
 };
 
 }  // namespace amend

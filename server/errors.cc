@@ -126,6 +126,14 @@ absl::Status WithPreconditionFailure(absl::Status status, absl::string_view type
 
 std::string ReasonOf(const absl::Status& status) { return InfoOf(status).reason(); }
 
+std::string ReasonOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  if (!details.ParseFromString(status.error_details()) || details.details().empty()) return "";
+  // It comes first: see ToRpcStatus.
+  return details.details(0).UnpackTo(&info) ? info.reason() : "";
+}
+
 bool IsStoreTrouble(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
 }

@@ -30,6 +30,8 @@ absl::Status WithPreconditionFailure(absl::Status status, absl::string_view type
                                      absl::string_view subject, absl::string_view description);
 // The reason given by WithReason; empty without one.
 std::string ReasonOf(const absl::Status& status);
+// The reason in a status that ToGrpcStatus made; empty without one.
+std::string ReasonOf(const grpc::Status& status);
 
 // Whether a store said `status` because it cannot write or read just now (I/O, space), rather than
 // because the request does not fit.

@@ -130,5 +130,13 @@ TEST(ErrorsTest, Utf8StaysAsItIs) {
   EXPECT_EQ(ToRpcStatus(absl::InvalidArgumentError("Zürich")).message(), "Zürich");
 }
 
+TEST(ErrorsTest, TheReasonCanBeReadFromWhatGoesOverTheWire) {
+  const absl::Status full = WithRetryDelay(
+      WithReason(absl::ResourceExhaustedError("full"), "QUEUE_FULL"), absl::Seconds(1));
+  EXPECT_EQ(ReasonOf(ToGrpcStatus(full)), "QUEUE_FULL");
+  EXPECT_EQ(ReasonOf(grpc::Status::OK), "");
+  EXPECT_EQ(ReasonOf(grpc::Status(grpc::StatusCode::INTERNAL, "x", "not a message")), "");
+}
+
 }  // namespace
 }  // namespace amend

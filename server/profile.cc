@@ -248,15 +248,7 @@ void CheckGate(const v1::Profile& profile, Checker* check) {
 
 void SetGate(const v1::GateSettings& gate, EditProfile* profile) {
   profile->gate_enforced = gate.mode() == v1::GateSettings::ENFORCE;
-  GateThresholds& thresholds = profile->gate_thresholds;
-  thresholds.reliability = gate.reliability();
-  thresholds.generality = gate.generality();
-  thresholds.locality = gate.locality();
-  thresholds.background = gate.background();
-  thresholds.retention = gate.retention();
-  if (gate.has_max_perplexity_change()) {
-    thresholds.max_perplexity_change = gate.max_perplexity_change();
-  }
+  profile->gate_thresholds = ThresholdsOf(gate);
   const v1::BackgroundTexts& texts = gate.background_texts();
   profile->background_texts.assign(texts.texts().begin(), texts.texts().end());
   profile->background_text_file = texts.text_file();
@@ -335,6 +327,19 @@ absl::StatusOr<EditProfile> CheckProfile(absl::string_view name, v1::Profile pro
   CheckGate(profile, &check);
   AMEND_RETURN_IF_ERROR(check.status());
   return ToCore(std::move(profile));
+}
+
+GateThresholds ThresholdsOf(const v1::GateSettings& gate) {
+  GateThresholds thresholds;
+  thresholds.reliability = gate.reliability();
+  thresholds.generality = gate.generality();
+  thresholds.locality = gate.locality();
+  thresholds.background = gate.background();
+  thresholds.retention = gate.retention();
+  if (gate.has_max_perplexity_change()) {
+    thresholds.max_perplexity_change = gate.max_perplexity_change();
+  }
+  return thresholds;
 }
 
 std::string HyperparametersText(const EditSettings& settings) {

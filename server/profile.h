@@ -53,6 +53,9 @@ absl::StatusOr<EditProfile> ParseProfile(absl::string_view name, const std::stri
 absl::StatusOr<EditProfile> CheckProfile(absl::string_view name, v1::Profile profile,
                                          const ModelConfig& config);
 
+// What the gate asks for.
+GateThresholds ThresholdsOf(const v1::GateSettings& gate);
+
 // Canonical text of what shapes the edits, one "name: value" per line: the same settings give the
 // same text. Context templates and covariance are not part of it (a store keeps them by
 // themselves).

@@ -52,6 +52,7 @@ class RevisionKeeper {
   RevisionKeeper(RevisionStore* store, ServingModel* serving, RevisionEventHub* changes,
                  const RetentionPolicy& policy, std::function<absl::Time()> clock);
 
+  void SetPolicy(const RetentionPolicy& policy) { policy_ = policy; }
   // The revision as it is then. A revision that is as it is asked to be is left alone. NOT_FOUND
   // (REVISION_NOT_FOUND, REVISION_PURGED); FAILED_PRECONDITION: NOT_VALIDATED for revisions that
   // have nothing to keep, UNEDITED_MODEL for revision 0, which always stays, and for a deletion
@@ -76,7 +77,7 @@ class RevisionKeeper {
   RevisionStore* const store_;
   ServingModel* const serving_;
   RevisionEventHub* const changes_;
-  const RetentionPolicy policy_;
+  RetentionPolicy policy_;
   const std::function<absl::Time()> clock_;
 };
 

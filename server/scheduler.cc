@@ -76,20 +76,30 @@ struct Scheduler::ScoreRun {
 };
 
 Scheduler::Scheduler(DecodeBackend* backend, Options options)
-    : backend_(backend), options_(std::move(options)), thread_([this] { Loop(); }) {}
+    : backend_(backend),
+      options_(std::move(options)),
+      max_running_(options_.max_running_sequences),
+      max_waiting_(options_.max_waiting_sequences),
+      thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() { Stop(absl::ZeroDuration()); }
+
+void Scheduler::SetLimits(int max_running_sequences, int max_waiting_sequences) {
+  absl::MutexLock lock(&mutex_);
+  max_running_ = max_running_sequences;
+  max_waiting_ = max_waiting_sequences;
+  awake_ = true;
+}
 
 absl::Status Scheduler::CheckAdmission() {
   if (draining_) return DrainingError();
   const size_t waiting = waiting_.size() + waiting_scores_.size();
-  if (waiting >= static_cast<size_t>(options_.max_waiting_sequences)) {
-    return WithRetryDelay(
-        WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                       "the generation queue is full: ", waiting, " requests wait, the limit is ",
-                       options_.max_waiting_sequences)),
-                   "QUEUE_FULL", {{"limit", absl::StrCat(options_.max_waiting_sequences)}}),
-        kRetryDelay);
+  if (waiting >= max_waiting_) {
+    return WithRetryDelay(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                         "the generation queue is full: ", waiting,
+                                         " requests wait, the limit is ", max_waiting_)),
+                                     "QUEUE_FULL", {{"limit", absl::StrCat(max_waiting_)}}),
+                          kRetryDelay);
   }
   return absl::OkStatus();
 }
@@ -264,8 +274,7 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
 void Scheduler::TakeWaiting() {
   const absl::Time now = options_.clock();
   absl::MutexLock lock(&mutex_);
-  while (!waiting_.empty() &&
-         running_.size() < static_cast<size_t>(options_.max_running_sequences)) {
+  while (!waiting_.empty() && running_.size() < max_running_) {
     Sequence& sequence = *waiting_.front();
     sequence.state = backend_->NewSequence(
         sequence.job.snapshot,

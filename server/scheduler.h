@@ -134,6 +134,10 @@ class Scheduler {
   // Like Stop(absl::ZeroDuration()).
   ~Scheduler();
 
+  // In the place of the numbers in Options, for requests and rounds that come. What runs or waits
+  // already goes on.
+  void SetLimits(int max_running_sequences, int max_waiting_sequences) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit, with a retry delay; KV_CACHE_TOO_SMALL,
   // naming what the job needs and what there is) and UNAVAILABLE (DRAINING): the sink is not called
   // then.
@@ -150,7 +154,6 @@ class Scheduler {
 
   int running() const ABSL_LOCKS_EXCLUDED(mutex_);
   int waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
-  const Options& options() const { return options_; }
 
  private:
   struct Sequence;
@@ -187,6 +190,8 @@ class Scheduler {
   const Options options_;
 
   mutable absl::Mutex mutex_;
+  size_t max_running_ ABSL_GUARDED_BY(mutex_);
+  size_t max_waiting_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::unique_ptr<Sequence>> waiting_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::unique_ptr<ScoreRun>> waiting_scores_ ABSL_GUARDED_BY(mutex_);
   // Size of running_ and scores_ together.

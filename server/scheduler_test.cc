@@ -273,6 +273,25 @@ TEST_F(SchedulerTest, NoMoreSequencesRunThanAllowedAndTheRestFollowInOrder) {
   EXPECT_THAT(backend_.row_sizes(), Each(SizeIs(::testing::Le(2u))));
 }
 
+TEST_F(SchedulerTest, NewLimitsHoldFromThenOn) {
+  options_.max_running_sequences = 1;
+  options_.max_waiting_sequences = 1;
+  Start();
+  backend_.Close();
+  const auto first = Submit(Job("a", 1));
+  backend_.AwaitStepAtGate();
+  const auto second = Submit(Job("a", 1));
+  EXPECT_THAT(scheduler_->Submit(Job("a", 1)),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("limit is 1")));
+  scheduler_->SetLimits(2, 2);
+  const auto third = Submit(Job("a", 1));
+  EXPECT_THAT(scheduler_->Submit(Job("a", 1)),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("limit is 2")));
+  backend_.Open();
+  third->AwaitEnd();
+  EXPECT_THAT(backend_.row_sizes(), ::testing::Contains(SizeIs(2u)));
+}
+
 TEST_F(SchedulerTest, AFullQueueTurnsRequestsAwayWithARetryDelay) {
   options_.max_running_sequences = 1;
   options_.max_waiting_sequences = 2;

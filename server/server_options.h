@@ -5,13 +5,15 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/string_view.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "amend/v1/profile.pb.h"
 #include "server/retention.h"
 #include "server/security/security_options.h"
 
 namespace amend {
+
+class EventLog;
 
 // What is bounded so that one client cannot take all there is.
 struct ServingLimits {
@@ -70,8 +72,16 @@ struct ServerOptions {
   // of not starting.
   bool serve_intact_ancestor = false;
   ServingLimits limits;
-  // Told what takes long or is not as it should be. May be null.
-  std::function<void(absl::string_view)> progress;
+  // What is logged and how; see event_log.h.
+  std::string log_level = "info";
+  std::string log_format = "text";
+  // Where these options came from; empty: from flags alone. For people.
+  std::string config_file;
+  // Reads flags and file anew, for a reload: INVALID_ARGUMENT or NOT_FOUND, naming what is wrong.
+  // Null: there is nothing to reload.
+  std::function<absl::Status(ServerOptions*)> reread;
+  // Outlives the server. May be null: nothing is logged.
+  EventLog* log = nullptr;
 };
 
 }  // namespace amend

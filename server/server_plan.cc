@@ -37,12 +37,6 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
   return load;
 }
 
-absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const ModelConfig& config) {
-  if (options.profile) return CheckProfile(options.profile_name, *options.profile, config);
-  if (!options.profile_file.empty()) return LoadProfile(options.profile_file, config);
-  return BuiltInProfile(config);
-}
-
 // INVALID_ARGUMENT for a profile that edits a model but cannot serve it.
 absl::Status CheckServable(const EditProfile& profile) {
   if (profile.settings.scope == EditScope::kLeverage) return absl::OkStatus();
@@ -73,6 +67,12 @@ absl::Status CheckSecurity(const ServerOptions& options) {
 }
 
 }  // namespace
+
+absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const ModelConfig& config) {
+  if (options.profile) return CheckProfile(options.profile_name, *options.profile, config);
+  if (!options.profile_file.empty()) return LoadProfile(options.profile_file, config);
+  return BuiltInProfile(config);
+}
 
 absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
   ServerPlan plan;

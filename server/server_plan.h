@@ -23,6 +23,9 @@ struct ServerPlan {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
+// The profile that the options name, checked; the built-in one where they name none.
+absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const ModelConfig& config);
+
 // Reads the small files that the options name and checks that they fit each other: what is wrong
 // with a profile should not wait for gigabytes. Errors name the file, or the field and its value.
 absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options);

@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/event_log.h"
 #include "server/host_port.h"
 
 namespace amend {
@@ -31,12 +32,19 @@ AllowedValues Address() { return {0, 0, {}, true}; }
 AllowedValues OneOf(std::vector<std::string> choices) { return {0, 0, std::move(choices), false}; }
 AllowedValues From(double min, double max) { return {min, max, {}, false}; }
 
+constexpr bool kReloads = true;
+
+Setting Reloads(Setting setting) {
+  setting.reloads = true;
+  return setting;
+}
+
 std::vector<Setting> MakeSettings() {
   using O = ServerOptions;
   using R = RetentionPolicy;
   using L = ServingLimits;
   using S = SecurityOptions;
-  const auto limit = [](std::string name, auto L::*member, double min, double max) {
+  const auto limit = [](absl::string_view name, auto L::*member, double min, double max) {
     return Setting{absl::StrCat("limits.", name), "", "", At(&O::limits, member), From(min, max)};
   };
   return {
@@ -94,20 +102,24 @@ std::vector<Setting> MakeSettings() {
        "MiB for keys and values of all sequences; 0: up to 1024, by the model's size",
        At(&O::kv_cache_mib), From(0, 1 << 24)},
       {"drain_seconds", "drain-seconds", "how long streams may go on at shutdown",
-       At(&O::drain_time), From(0, 3600)},
+       At(&O::drain_time), From(0, 3600), kReloads},
       {"keep_revisions", "keep-revisions",
        "keep the newest N revisions; with --keep-seconds 0 too, 0 keeps all",
-       At(&O::retention, &R::keep_newest), From(0, 2147483647)},
+       At(&O::retention, &R::keep_newest), From(0, 2147483647), kReloads},
       {"keep_seconds", "keep-seconds", "keep revisions that are younger",
-       At(&O::retention, &R::keep_younger), From(0, kMaxSeconds)},
+       At(&O::retention, &R::keep_younger), From(0, kMaxSeconds), kReloads},
       {"purge_delay_seconds", "purge-delay-seconds",
        "how long a deleted revision can be brought back", At(&O::retention, &R::purge_delay),
-       From(0, kMaxSeconds)},
+       From(0, kMaxSeconds), kReloads},
       {"serve_intact_ancestor", "serve-intact-ancestor",
        "when the live revision is damaged, serve its newest intact ancestor, without edits",
        At(&O::serve_intact_ancestor), Any()},
-      limit("max_running_sequences", &L::max_running_sequences, 1, 4096),
-      limit("max_waiting_sequences", &L::max_waiting_sequences, 1, 1e6),
+      {"log_level", "log-level", "debug, access (each RPC), info, warning or error",
+       At(&O::log_level), OneOf(LogLevelNames()), kReloads},
+      {"log_format", "log-format", "text or json, a line for each event on stderr",
+       At(&O::log_format), OneOf({"text", "json"})},
+      Reloads(limit("max_running_sequences", &L::max_running_sequences, 1, 4096)),
+      Reloads(limit("max_waiting_sequences", &L::max_waiting_sequences, 1, 1e6)),
       limit("max_prefill_tokens_per_step", &L::max_prefill_tokens_per_step, 1, 1e6),
       limit("max_unread_messages", &L::max_unread_messages, 1, 1e6),
       limit("max_reader_pause_seconds", &L::max_reader_pause, 0.1, 86400),

@@ -38,6 +38,8 @@ struct Setting {
   std::string help;
   std::function<SettingTarget(ServerOptions&)> target;
   AllowedValues allowed;
+  // Whether a running server takes a new value; others want a restart.
+  bool reloads = false;
 };
 
 // All of them, in the order of --help. To add one: the member of ServerOptions with its default,

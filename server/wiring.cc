@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -31,6 +32,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/admin_service.h"
+#include "server/config_file.h"
 #include "server/console/console.h"
 #include "server/console/request_guard.h"
 #include "server/coordinator.h"
@@ -38,6 +40,7 @@
 #include "server/edit_foundation.h"
 #include "server/edit_intake.h"
 #include "server/edit_service.h"
+#include "server/event_log.h"
 #include "server/export_stream.h"
 #include "server/generation_service.h"
 #include "server/host_port.h"
@@ -48,6 +51,7 @@
 #include "server/observed_store.h"
 #include "server/revision_event_hub.h"
 #include "server/revision_service.h"
+#include "server/rpc_log.h"
 #include "server/rpc_metrics.h"
 #include "server/scheduler.h"
 #include "server/security/access_interceptor.h"
@@ -58,7 +62,9 @@
 #include "server/security/security_files.h"
 #include "server/server_plan.h"
 #include "server/serving_model.h"
+#include "server/settings.h"
 #include "server/solver_cache.h"
+#include "server/store_log.h"
 #include "server/task_executor.h"
 #include "server/unreadable_request.h"
 #include "server/validation_gate.h"
@@ -119,21 +125,26 @@ absl::Status MakeDataDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
-class StoreMetrics final : public StoreObserver {
+// Counts and logs what the store does.
+class StoreWatcher final : public StoreObserver {
  public:
-  StoreMetrics(Metrics* metrics, std::function<void(bool, absl::string_view)> on_read_only)
-      : metrics_(metrics), on_read_only_(std::move(on_read_only)) {}
+  StoreWatcher(Metrics* metrics, EventLog* log,
+               std::function<void(bool, absl::string_view)> on_read_only)
+      : metrics_(metrics), log_(log), on_read_only_(std::move(on_read_only)) {}
   void OnSync(double seconds, bool ok) override {
     metrics_->StoreSynced(absl::Seconds(seconds), ok);
   }
   void OnBackgroundError() override { metrics_->StoreBackgroundFailed(); }
   void OnReadOnly(bool read_only, absl::string_view why) override {
     metrics_->StoreReadOnly(read_only);
-    if (on_read_only_) on_read_only_(read_only, why);
+    on_read_only_(read_only, why);
   }
+  void OnLedger(const LedgerEntry& entry) override { LogBatch(entry, log_); }
+  void OnAudit(const AuditRecord& record) override { LogAudit(record, log_); }
 
  private:
   Metrics* const metrics_;
+  EventLog* const log_;
   const std::function<void(bool, absl::string_view)> on_read_only_;
 };
 
@@ -149,6 +160,12 @@ void GiveWay() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
 }
 
+EventLog::Options Quiet() {
+  EventLog::Options options;
+  options.write = [](absl::string_view) {};
+  return options;
+}
+
 int DecodeThreads(const ServerOptions& options, const CausalLm& model) {
   if (options.decode_threads > 0) return options.decode_threads;
   return model.ParameterCount() < kSmallModelParameters ? 1 : ComputeThreads();
@@ -160,7 +177,14 @@ int DecodeThreads(const ServerOptions& options, const CausalLm& model) {
 struct Server::Parts {
   explicit Parts(ServerOptions o)
       : options(std::move(o)),
-        store_metrics(&metrics, [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
+        current(options),
+        quiet(Quiet()),
+        log(options.log == nullptr ? &quiet : options.log),
+        progress([this](absl::string_view text) {
+          log->Write(LogLevel::kInfo, "progress", {{"message", std::string(text)}});
+        }),
+        store_watcher(&metrics, log,
+                      [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
   ~Parts() {
     // Its threads look at what is below.
     http.reset();
@@ -191,8 +215,23 @@ struct Server::Parts {
   void ReportHealth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_mutex);
   // In the background, until `closing`.
   void ReclaimSpace();
+  // Sets what a reload may have changed.
+  void RefreshInfo(v1::ServerInfo* info) ABSL_LOCKS_EXCLUDED(reload_mutex);
+  v1::GetConfigResponse ConfigNow() ABSL_LOCKS_EXCLUDED(reload_mutex);
+  absl::StatusOr<ReloadReport> Reload() ABSL_LOCKS_EXCLUDED(reload_mutex);
+  absl::StatusOr<ReloadReport> TryReload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex);
+  // Takes no new work; what runs goes on.
+  void Drain() ABSL_LOCKS_EXCLUDED(drain_mutex);
 
   const ServerOptions options;
+  absl::Mutex reload_mutex;
+  // As they are after reloads.
+  ServerOptions current ABSL_GUARDED_BY(reload_mutex);
+  v1::Profile current_profile ABSL_GUARDED_BY(reload_mutex);
+  EventLog quiet;
+  EventLog* const log;
+  const std::function<void(absl::string_view)> progress;
+  absl::Mutex drain_mutex;
   const absl::Time start_time = absl::Now();
   std::atomic<bool> ready = false;
   std::atomic<bool> closing = false;
@@ -200,7 +239,7 @@ struct Server::Parts {
   bool serves ABSL_GUARDED_BY(health_mutex) = false;
   bool read_only ABSL_GUARDED_BY(health_mutex) = false;
   Metrics metrics;
-  StoreMetrics store_metrics;
+  StoreWatcher store_watcher;
   // From `ready` on.
   std::shared_ptr<grpc::Channel> console_channel;
   // Null when there is none.
@@ -306,6 +345,10 @@ absl::Status Server::Parts::LoadModel() {
   profile = std::move(plan.profile);
   background_texts = std::move(plan.background_texts);
   tokenizer = std::move(plan.tokenizer);
+  {
+    absl::MutexLock lock(&reload_mutex);
+    current_profile = profile.proto;
+  }
   AMEND_ASSIGN_OR_RETURN(model, LoadCausalLm(options.model_directory, plan.load));
   AMEND_ASSIGN_OR_RETURN(fingerprint, ModelFingerprint(options.model_directory));
   limits =
@@ -318,7 +361,7 @@ absl::Status Server::Parts::OpenStore() {
   AMEND_RETURN_IF_ERROR(MakeDataDirectory(options.data_directory));
   RocksDbRevisionStore::Options store_options;
   store_options.path = (fs::path(options.data_directory) / std::string(kStoreFolder)).string();
-  store_options.observer = &store_metrics;
+  store_options.observer = &store_watcher;
   AMEND_ASSIGN_OR_RETURN(store, RocksDbRevisionStore::Open(store_options));
   observed_store = std::make_unique<ObservedStore>(
       store.get(),
@@ -329,12 +372,11 @@ absl::Status Server::Parts::OpenStore() {
   foundation_options.model_name = NameOfModel(options.model_directory);
   foundation_options.model_fingerprint = fingerprint;
   foundation_options.data_directory = options.data_directory;
-  foundation_options.progress = options.progress;
+  foundation_options.progress = progress;
   // Before the store is made: a covariance that cannot be solved with is better replaced then.
   BackgroundFactors background;
   foundation_options.accept = [&](const EditFoundation& foundation) -> absl::Status {
-    const SolverCacheOptions cache{options.data_directory, foundation.covariance_digest,
-                                   options.progress};
+    const SolverCacheOptions cache{options.data_directory, foundation.covariance_digest, progress};
     AMEND_ASSIGN_OR_RETURN(
         background, ObtainBackgroundFactors(foundation.settings, foundation.covariance, cache));
     return absl::OkStatus();
@@ -392,10 +434,16 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
   const absl::Cleanup restore_threads = [threads] { SetComputeThreads(threads); };
   const absl::Time recovery_start = absl::Now();
   AMEND_ASSIGN_OR_RETURN(const RecoveryReport recovered, coordinator->Recover());
-  metrics.Recovered(absl::Now() - recovery_start);
+  const absl::Duration recovery = absl::Now() - recovery_start;
+  metrics.Recovered(recovery);
+  log->Write(LogLevel::kInfo, "recovered",
+             {{"seconds", absl::ToDoubleSeconds(recovery)},
+              {"live", recovered.served.value()},
+              {"latest_revision", store->LatestRevision().value()},
+              {"batches_to_solve", int64_t{coordinator->depth()}}});
   damaged = !recovered.damage.ok();
   for (const std::string& skipped : recovered.skipped) {
-    if (options.progress) options.progress(absl::StrCat("not served: ", skipped));
+    log->Write(LogLevel::kError, "revision_not_served", {{"message", skipped}});
   }
   return absl::OkStatus();
 }
@@ -481,6 +529,18 @@ void Server::Parts::BuildServices() {
   admin.edit_queue_depth = [this] { return coordinator->depth(); };
   admin.running_sequences = [this] { return scheduler->running(); };
   admin.waiting_sequences = [this] { return scheduler->waiting(); };
+  admin.refresh = [this](v1::ServerInfo* info) { RefreshInfo(info); };
+  admin.config = [this] { return ConfigNow(); };
+  admin.reload = [this]() -> absl::StatusOr<v1::ReloadConfigResponse> {
+    AMEND_ASSIGN_OR_RETURN(const ReloadReport report, Reload());
+    v1::ReloadConfigResponse response;
+    response.mutable_changed_fields()->Assign(report.changed.begin(), report.changed.end());
+    response.mutable_fields_that_need_a_restart()->Assign(report.need_restart.begin(),
+                                                          report.need_restart.end());
+    return response;
+  };
+  admin.drain = [this] { Drain(); };
+  admin.log = log;
   admin_service = std::make_unique<AdminService>(std::move(admin));
 }
 
@@ -500,17 +560,78 @@ v1::ServerInfo Server::Parts::FixedInfo() const {
   out->set_parameters(model->ParameterCount());
   out->set_dtype(options.dtype);
   out->set_device(model->load_options().device == Device::kCuda ? "cuda" : "cpu");
-  *info.mutable_profile() = profile.proto;
   v1::Limits* server_limits = info.mutable_limits();
   server_limits->set_max_batch_edits(options.limits.max_batch_edits);
-  server_limits->set_max_running_sequences(scheduler->options().max_running_sequences);
-  server_limits->set_max_waiting_sequences(scheduler->options().max_waiting_sequences);
   server_limits->set_edit_credits(options.limits.edit_credits);
   server_limits->set_default_max_new_tokens(limits.default_max_new_tokens);
   server_limits->set_kv_cache_tokens(backend->cache_capacity());
   info.mutable_start_time()->set_seconds(absl::ToUnixSeconds(start_time));
   info.set_http_address(http->address());
   return info;
+}
+
+void Server::Parts::RefreshInfo(v1::ServerInfo* info) {
+  absl::MutexLock lock(&reload_mutex);
+  *info->mutable_profile() = current_profile;
+  v1::Limits* const now = info->mutable_limits();
+  now->set_max_running_sequences(current.limits.max_running_sequences);
+  now->set_max_waiting_sequences(current.limits.max_waiting_sequences);
+}
+
+v1::GetConfigResponse Server::Parts::ConfigNow() {
+  v1::GetConfigResponse response;
+  response.set_config_file(options.config_file);
+  for (const Setting& setting : Settings()) {
+    if (setting.reloads) response.add_reloadable_fields(setting.field);
+  }
+  absl::MutexLock lock(&reload_mutex);
+  *response.mutable_config() = ConfigOf(current);
+  return response;
+}
+
+absl::StatusOr<ReloadReport> Server::Parts::Reload() {
+  absl::MutexLock lock(&reload_mutex);
+  absl::StatusOr<ReloadReport> report = TryReload();
+  if (report.ok()) {
+    log->Write(LogLevel::kInfo, "reloaded",
+               {{"changed", absl::StrJoin(report->changed, " ")},
+                {"need_restart", absl::StrJoin(report->need_restart, " ")}});
+  } else {
+    log->Write(LogLevel::kError, "reload_failed",
+               {{"message", std::string(report.status().message())}});
+  }
+  return report;
+}
+
+absl::StatusOr<ReloadReport> Server::Parts::TryReload() {
+  ServerOptions wanted = options;
+  if (options.reread) AMEND_RETURN_IF_ERROR(options.reread(&wanted));
+  AMEND_ASSIGN_OR_RETURN(const EditProfile chosen, ChooseProfile(wanted, model->config()));
+  // What may be refused comes first.
+  ServerOptions next = current;
+  ReloadReport report = TakeReloadable(wanted, &next);
+  v1::Profile next_profile = current_profile;
+  TakeThresholds(chosen.proto, &next_profile, &report);
+  const GateThresholds thresholds = ThresholdsOf(next_profile.gate());
+  AMEND_RETURN_IF_ERROR(coordinator->SetPolicies(thresholds, next.retention));
+  edit_service->SetDefaultThresholds(thresholds);
+  scheduler->SetLimits(next.limits.max_running_sequences, next.limits.max_waiting_sequences);
+  AMEND_ASSIGN_OR_RETURN(const LogLevel level, ParseLogLevel(next.log_level));
+  log->SetLevel(level);
+  current = std::move(next);
+  current_profile = std::move(next_profile);
+  return report;
+}
+
+void Server::Parts::Drain() {
+  SetServing(false);
+  log->Write(LogLevel::kInfo, "draining",
+             {{"running", int64_t{scheduler->running()}},
+              {"waiting", int64_t{scheduler->waiting()}},
+              {"batches_to_solve", int64_t{coordinator->depth()}}});
+  scheduler->Drain();
+  absl::MutexLock lock(&drain_mutex);
+  intake->Stop();
 }
 
 absl::Status Server::Parts::StartGrpc() {
@@ -547,6 +668,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::Parts::StartServer(std::st
   interceptors.push_back(MakeUnreadableRequestFactory());
   interceptors.push_back(MakeAccessFactory(&authorizer));
   interceptors.push_back(MakeRpcMetricsFactory(&metrics));
+  interceptors.push_back(MakeRpcLogFactory(log, RandomBits));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
@@ -573,9 +695,10 @@ void Server::Parts::SetServing(bool now_serves) {
 }
 
 void Server::Parts::OnReadOnly(bool now_read_only, absl::string_view why) {
-  if (options.progress) {
-    options.progress(now_read_only ? absl::StrCat("read-only, no edits: ", why)
-                                   : "the store takes writes again");
+  if (now_read_only) {
+    log->Write(LogLevel::kError, "store_read_only", {{"message", std::string(why)}});
+  } else {
+    log->Write(LogLevel::kInfo, "store_writable");
   }
   absl::MutexLock lock(&health_mutex);
   read_only = now_read_only;
@@ -604,6 +727,12 @@ void Server::Parts::ReclaimSpace() {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   auto parts = std::make_unique<Parts>(std::move(options));
+  const absl::Time start = absl::Now();
+  parts->log->Write(LogLevel::kInfo, "starting",
+                    {{"version", kVersion},
+                     {"model", parts->options.model_directory},
+                     {"data", parts->options.data_directory},
+                     {"config_file", parts->options.config_file}});
   AMEND_RETURN_IF_ERROR(parts->Listen());
   AMEND_RETURN_IF_ERROR(parts->LoadModel());
   AMEND_RETURN_IF_ERROR(parts->OpenStore());
@@ -625,12 +754,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
       " layers, ", info.model().device(), ", ", info.model().dtype(), "), live revision ",
       live->revision.value(), parts->damaged ? ", read-only: the store is damaged" : "");
   parts->SetServing(true);
+  parts->log->Write(LogLevel::kInfo, "ready",
+                    {{"grpc", parts->grpc_address},
+                     {"http", parts->http->address()},
+                     {"model", info.model().name()},
+                     {"live", live->revision.value()},
+                     {"seconds", absl::ToDoubleSeconds(absl::Now() - start)}});
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Server::~Server() { Shutdown(); }
+
+absl::StatusOr<ReloadReport> Server::Reload() { return parts_->Reload(); }
 
 const std::string& Server::grpc_address() const { return parts_->grpc_address; }
 const std::string& Server::admin_address() const {
@@ -643,16 +780,23 @@ void Server::Shutdown() {
   absl::MutexLock lock(&mutex_);
   if (down_) return;
   down_ = true;
-  parts_->SetServing(false);
+  const absl::Time start = absl::Now();
+  parts_->Drain();
   parts_->closing = true;
-  parts_->scheduler->Stop(parts_->options.drain_time);
-  parts_->intake->Stop();
+  absl::Duration drain_time;
+  {
+    absl::MutexLock reload_lock(&parts_->reload_mutex);
+    drain_time = parts_->current.drain_time;
+  }
+  parts_->scheduler->Stop(drain_time);
   parts_->coordinator->Stop();
   const auto deadline = absl::ToChronoTime(absl::Now() + kLastCalls);
   for (grpc::Server* const server : parts_->servers()) server->Shutdown(deadline);
   parts_->executor->Stop();
   parts_->maintenance->Stop();
   parts_->export_executor->Stop();
+  parts_->log->Write(LogLevel::kInfo, "stopped",
+                     {{"seconds", absl::ToDoubleSeconds(absl::Now() - start)}});
 }
 
 }  // namespace amend

@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/reload.h"
 #include "server/server_options.h"
 
 namespace amend {
@@ -29,6 +30,11 @@ class Server {
   // "amendd ready: grpc 127.0.0.1:50051, http ..., model demo (gpt2, 6 layers, cpu, float32), live
   // revision 3"
   const std::string& ready_line() const;
+
+  // Reads flags and file again and takes what can change while it runs; all or nothing: an error
+  // (INVALID_ARGUMENT or NOT_FOUND, naming what is wrong; UNAVAILABLE, RESOURCE_EXHAUSTED) changes
+  // nothing. Either way it is logged.
+  absl::StatusOr<ReloadReport> Reload();
 
   // Says that it is not serving any more, lets running generation finish (see drain_time), stops
   // solving (what is durable is solved after the next start) and closes the listeners.

@@ -266,6 +266,7 @@ absl::StatusOr<int64_t> RocksDbRevisionStore::AppendLedger(const LedgerEntry& en
   last_sequence_ = sequence;
   absl::MutexLock lock(&mu_);
   if (!IsTerminal(entry.state)) pending_[sequence] = entry.key;
+  if (options_.observer != nullptr) options_.observer->OnLedger(entry);
   return sequence;
 }
 
@@ -610,6 +611,10 @@ absl::Status RocksDbRevisionStore::Commit(const StoreStep& step) {
   absl::MutexLock lock(&mu_);
   if (step.revision) latest_ = step.revision->revision;
   if (plan.finished_sequence != 0) pending_.erase(plan.finished_sequence);
+  if (options_.observer != nullptr) {
+    if (step.ledger) options_.observer->OnLedger(*step.ledger);
+    if (step.audit) options_.observer->OnAudit(*step.audit);
+  }
   return absl::OkStatus();
 }
 

@@ -283,6 +283,36 @@ TEST_F(RocksDbRevisionStoreTest, OneStepIsOneSync) {
   EXPECT_EQ(observer.bad, 0);
 }
 
+// Keeps what it hears.
+class RememberingObserver : public StoreObserver {
+ public:
+  void OnSync(double /*seconds*/, bool /*ok*/) override {}
+  void OnLedger(const LedgerEntry& entry) override { states.push_back(entry.state); }
+  void OnAudit(const AuditRecord& record) override { verbs.push_back(record.verb); }
+  std::vector<BatchState> states;
+  std::vector<std::string> verbs;
+};
+
+TEST_F(RocksDbRevisionStoreTest, ItsObserverHearsOfWhatBecameDurable) {
+  RememberingObserver observer;
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto store, RocksDbRevisionStore::Open({path_, &observer}));
+  LedgerEntry entry;
+  entry.key = {"s", 0};
+  entry.edits.resize(1);
+  ASSERT_THAT(store->AppendLedger(entry), IsOk());
+  EXPECT_EQ(observer.states, std::vector<BatchState>{BatchState::kDurable});
+  StoreStep step;
+  step.ledger = entry;
+  step.ledger->state = BatchState::kFailed;
+  step.audit.emplace().verb = "cancel";
+  ASSERT_THAT(store->Commit(step), IsOk());
+  EXPECT_EQ(observer.states.back(), BatchState::kFailed);
+  EXPECT_EQ(observer.verbs, std::vector<std::string>{"cancel"});
+  // This does not fit, and nobody hears of it.
+  EXPECT_THAT(store->Commit(LargeRevision(7)), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_EQ(observer.states.size(), 2u);
+}
+
 TEST_F(RocksDbRevisionStoreTest, AStepThatDoesNotFitIsNotWritten) {
   CountingObserver observer;
   AMEND_ASSERT_OK_AND_ASSIGN(const auto store, RocksDbRevisionStore::Open({path_, &observer}));

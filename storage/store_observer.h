@@ -2,6 +2,7 @@
 #define AMEND_STORAGE_STORE_OBSERVER_H_
 
 #include "absl/strings/string_view.h"
+#include "storage/records.h"
 
 namespace amend {
 
@@ -16,6 +17,10 @@ class StoreObserver {
   virtual void OnBackgroundError() {}
   // The store stopped taking writes, because of `why`, or takes them again (`why` is empty).
   virtual void OnReadOnly(bool /*read_only*/, absl::string_view /*why*/) {}
+  // A batch was taken into the ledger, or came to its end there: this is durable now.
+  virtual void OnLedger(const LedgerEntry& /*entry*/) {}
+  // Somebody did something that the audit trail keeps: it is durable now.
+  virtual void OnAudit(const AuditRecord& /*record*/) {}
 };
 
 }  // namespace amend

@@ -1,13 +1,14 @@
-"""amendd's configuration file, --check-config, and the page that documents both."""
+"""amendd's configuration file, --check-config, reloading, and the page that documents them."""
 
 import os
+import signal
 import re
 
 import grpc
 
 from amend.v1 import admin_pb2, admin_pb2_grpc, profile_pb2, server_config_pb2
 from google.protobuf import text_format
-from tests.integration import harness
+from tests.integration import harness, wire
 
 _PAGE = "docs/configuration.md"
 
@@ -33,10 +34,10 @@ def section(heading):
 
 
 def server_rows():
-    """{field: (flag, default)} of the page."""
-    cell = r"((?:[^|\\]|\\.)*)"
-    rows = re.findall(rf"^\| `([a-z_.]+)` \|{cell}\|{cell}\|", section("Fields and flags"), re.MULTILINE)
-    return {field: (flag.strip().strip("`").split(" ")[0], default.strip().strip("`")) for field, flag, default in rows}
+    """{field: (flag, default, reloads)} of the page."""
+    cell = r"((?:[^|\\]|\\.)*)\|"
+    rows = re.findall(rf"^\| `([a-z_.]+)` \|{cell * 3}", section("Fields and flags"), re.MULTILINE)
+    return {row[0]: (row[1].strip().strip("`").split(" ")[0], row[2].strip().strip("`"), row[3].strip()) for row in rows}
 
 
 def profile_rows():
@@ -56,8 +57,8 @@ class PageTest(harness.ServerTest):
         usage = amendd("--help").stdout
         flags = set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", usage, re.MULTILINE))
         flags -= {"--help", "--version", "--config", "--check-config"}
-        self.assertEqual(flags, {flag for flag, _ in server_rows().values() if flag})
-        for field, (flag, _) in server_rows().items():
+        self.assertEqual(flags, {flag for flag, _, _ in server_rows().values() if flag})
+        for field, (flag, _, _) in server_rows().items():
             if flag and field != "profile_file":
                 self.assertEqual(flag, "--" + field.replace("_", "-"))
 
@@ -65,7 +66,7 @@ class PageTest(harness.ServerTest):
         checked = amendd("--model", harness.DEMO_MODEL, "--data", self.path("d"), "--check-config")
         config = text_format.Parse(checked.stdout, server_config_pb2.ServerConfig())
         compared = 0
-        for field, (_, default) in server_rows().items():
+        for field, (_, default, _) in server_rows().items():
             *path, name = field.split(".")
             message = config
             for part in path:
@@ -77,6 +78,13 @@ class PageTest(harness.ServerTest):
             self.assertEqual(default, text.removesuffix(".0"), field)
             compared += 1
         self.assertGreater(compared, 20)
+
+    def test_the_fields_that_reload_are_those_of_the_server(self):
+        rows = server_rows().items()
+        with grpc.insecure_channel(self.start().address) as channel:
+            config = admin_pb2_grpc.AdminServiceStub(channel).GetConfig(admin_pb2.GetConfigRequest())
+        self.assertEqual({field for field, row in rows if row[2] == "yes"}, set(config.reloadable_fields))
+        self.assertEqual({field for field, row in rows if row[2] == "thresholds"}, {"profile", "profile_file"})
 
     def test_every_field_of_a_profile_has_a_row_and_every_row_a_field(self):
         self.assertEqual(sorted(profile_rows()), sorted(leaves(profile_pb2.Profile.DESCRIPTOR)))
@@ -156,3 +164,85 @@ class FileTest(harness.ServerTest):
     def test_a_profile_can_be_written_in_the_file(self):
         profile = "profile { name: 'mine' layers: 0 lambda: 25 covariance { text_file: 'covariance_texts.txt' } }"
         self.assertIn('with the profile "mine"', self.check(self.paths() + profile).stdout)
+
+
+class ReloadTest(harness.ServerTest):
+    PROFILE = """profile {
+      name: "mine" match { architecture: "gpt2" layers: 6 } layers: [ 0, 1 ] lambda: 25 target { steps: 30 clamp: 4 }
+      context_templates {
+        templates: "The people who live in Tolyatti. {}"
+        templates: "Therefore the caldera seemed necrotic to everyone. {}"
+        templates: "Because the curette was ironshod,. {}"
+        templates: "I saw a stunning cabin near the old. {}"
+        templates: "You can section the filature if you like. {}"
+      }
+      covariance { text_file: "covariance_texts.txt" }
+      gate { reliability: RELIABILITY }
+    }
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.write("drain_seconds: 5 log_level: 'info'", reliability=0.5)
+        self.server = self.start(flags=("--config", self.path("amendd.conf"), "--log-format", "json"))
+        channel = grpc.insecure_channel(self.server.address)
+        self.addCleanup(channel.close)
+        self.admin = admin_pb2_grpc.AdminServiceStub(channel)
+
+    def write(self, text, reliability):
+        with open(self.path("amendd.conf"), "w", encoding="utf-8") as file:
+            file.write(text + "\n" + self.PROFILE.replace("RELIABILITY", str(reliability)))
+
+    def config(self):
+        return self.admin.GetConfig(admin_pb2.GetConfigRequest()).config
+
+    def reliability(self):
+        return self.admin.GetServerInfo(admin_pb2.GetServerInfoRequest()).profile.gate.reliability
+
+    def test_a_hang_up_takes_what_can_change_and_names_the_rest(self):
+        self.write("drain_seconds: 7 threads: 1 limits { max_waiting_sequences: 9 edit_credits: 2 }", reliability=0.25)
+        self.server.process.send_signal(signal.SIGHUP)
+        event = self.server.await_event("reloaded")
+        self.assertEqual(event["changed"], "drain_seconds limits.max_waiting_sequences profile.gate")
+        self.assertEqual(event["need_restart"], "threads limits.edit_credits")
+        config = self.config()
+        self.assertEqual((config.drain_seconds, config.threads), (7, 0))
+        self.assertEqual((config.limits.max_waiting_sequences, config.limits.edit_credits), (9, 16))
+        self.assertEqual(self.reliability(), 0.25)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_wrong_file_changes_nothing_and_says_why(self):
+        before = self.config()
+        self.write("drain_seconds: 7\nlog_level: 'loud'", reliability=0.25)
+        self.server.process.send_signal(signal.SIGHUP)
+        message = self.server.await_event("reload_failed")["message"]
+        self.assertIn("amendd.conf: line 2: log_level is \"loud\"", message)
+        self.assertEqual(self.config(), before)
+        self.write("drain_seconds: 7", reliability=2)
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.admin.ReloadConfig(admin_pb2.ReloadConfigRequest())
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual(wire.reason_of(raised.exception), "CONFIG_INVALID")
+        self.assertIn("gate.reliability is 2", raised.exception.details())
+        self.assertEqual(self.config(), before)
+        self.assertEqual(self.reliability(), 0.5)
+        os.remove(self.path("amendd.conf"))
+        with self.assertRaises(grpc.RpcError):
+            self.admin.ReloadConfig(admin_pb2.ReloadConfigRequest())
+        self.assertEqual(self.server.live(), 0)
+
+    def test_reloading_by_rpc_and_the_log_level(self):
+        self.write("drain_seconds: 5 log_level: 'warning'", reliability=0.5)
+        reloaded = self.admin.ReloadConfig(admin_pb2.ReloadConfigRequest())
+        self.assertEqual(list(reloaded.changed_fields), ["log_level"])
+        answer = self.admin.SetLogLevel(admin_pb2.SetLogLevelRequest(level="access"))
+        self.assertEqual(answer.previous_level, "warning")
+        self.config()
+        self.assertEqual(self.server.await_event("rpc")["code"], "OK")
+
+    def test_a_profile_that_differs_in_more_than_thresholds_wants_a_restart(self):
+        self.write("drain_seconds: 5 log_level: 'info'", reliability="0.1 mode: REPORT")
+        reloaded = self.admin.ReloadConfig(admin_pb2.ReloadConfigRequest())
+        self.assertEqual(list(reloaded.changed_fields), [])
+        self.assertEqual(list(reloaded.fields_that_need_a_restart), ["profile"])
+        self.assertEqual(self.reliability(), 0.5)

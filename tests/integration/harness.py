@@ -1,7 +1,7 @@
 """Starts the real amendd and runs the real amend for tests.
 
-A test takes everything from here that touches processes: nothing sleeps, every
-wait has an end and says what it waited for.
+A test takes everything from here that touches processes: nothing sleeps to be
+right, every wait has an end and says what it waited for.
 """
 
 import atexit
@@ -60,8 +60,24 @@ class Amendd:
         return int(self.ready_line.rpartition(" ")[2])
 
     def errors(self):
-        self.log.seek(0)
-        return self.log.read()
+        # With an offset of its own: the server's writes go on at theirs.
+        with open(f"/proc/self/fd/{self.log.fileno()}", encoding="utf-8") as log:
+            return log.read()
+
+    def events(self, name=None):
+        """What it has logged so far (--log-format json): all events, or those of this name."""
+        events = [json.loads(line) for line in self.errors().splitlines(keepends=True) if line.endswith("\n")]
+        return [event for event in events if name in (None, event["event"])]
+
+    def await_event(self, name):
+        """The first event of this name, once it is there."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            found = self.events(name)
+            if found:
+                return found[0]
+            time.sleep(0.01)
+        raise AssertionError(f"no event {name}: {self.errors()}")
 
     def stop(self):
         """SIGTERM; returns the exit code."""

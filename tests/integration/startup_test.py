@@ -1,10 +1,20 @@
 """What amendd says when it cannot start: one line that names the matter, and a non-zero exit."""
 
+import itertools
 import json
 import os
 import shutil
+import socket
+import urllib.error
 
 from tests.integration import harness
+
+
+def free_port():
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class StartupTest(harness.ServerTest):
@@ -68,6 +78,37 @@ class StartupTest(harness.ServerTest):
             json.dump(config, file)
         _, line = self.refused(model=model)
         self.assertIn(fingerprint[:8], line)
+
+    def test_it_is_alive_and_not_ready_while_it_starts(self):
+        # The start waits for these texts, for as long as nobody writes them.
+        texts = self.path("texts")
+        os.mkfifo(texts)
+        with open(self.path("slow.profile"), "w", encoding="utf-8") as file:
+            file.write(
+                "layers: [ 0, 1 ] lambda: 25 target { clamp: 4 } context_templates { templates: 'So. {}' }"
+                f"covariance {{ text_file: '{texts}' }}"
+            )
+        ports = [free_port(), free_port()]
+        server = harness.Amendd(
+            self.path("data"), address=f"127.0.0.1:{ports[0]}", flags=("--profile", self.path("slow.profile"))
+        )
+        server.command[server.command.index("--http") + 1] = server.http = f"127.0.0.1:{ports[1]}"
+        server.spawn()
+        self.addCleanup(harness.end_quietly, server)
+        with open(texts, "w", encoding="utf-8") as written:
+            self.assertEqual(server.get("/healthz"), "ok\n")
+            with self.assertRaises(urllib.error.HTTPError) as raised:
+                server.get("/readyz")
+            self.assertEqual(raised.exception.code, 503)
+            raised.exception.close()
+            with socket.socket() as client:
+                self.assertNotEqual(client.connect_ex(("127.0.0.1", ports[0])), 0)
+            with open(os.path.join(harness.DEMO_MODEL, "covariance_texts.txt"), encoding="utf-8") as lines:
+                written.writelines(itertools.islice(lines, 400))
+        server.wait_ready()
+        self.assertEqual(server.get("/readyz"), "ready\n")
+        self.assertEqual(server.live(), 0)
+        self.assertEqual(server.stop(), 0)
 
     def test_a_store_is_made_where_there_is_none_and_opens_again(self):
         for _ in range(2):

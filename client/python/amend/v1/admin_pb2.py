@@ -13,44 +13,61 @@ _sym_db = _symbol_database.Default()
 
 from amend.v1 import profile_pb2 as amend_dot_v1_dot_profile__pb2
 from amend.v1 import revision_pb2 as amend_dot_v1_dot_revision__pb2
+from amend.v1 import server_config_pb2 as amend_dot_v1_dot_server__config__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61mend/v1/admin.proto\x12\x08\x61mend.v1\x1a\x16\x61mend/v1/profile.proto\x1a\x17\x61mend/v1/revision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd5\x02\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.amend.v1.ModelInfo\x12\"\n\x07profile\x18\x03 \x01(\x0b\x32\x11.amend.v1.Profile\x12\x1d\n\x04live\x18\x04 \x01(\x0b\x32\x0f.amend.v1.Label\x12\x17\n\x0flatest_revision\x18\x05 \x01(\x03\x12 \n\x06limits\x18\x06 \x01(\x0b\x32\x10.amend.v1.Limits\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65\x64it_queue_depth\x18\x08 \x01(\x05\x12\x19\n\x11running_sequences\x18\t \x01(\x05\x12\x19\n\x11waiting_sequences\x18\n \x01(\x05\x12\x14\n\x0chttp_address\x18\x0b \x01(\t\"\xe8\x01\n\tModelInfo\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0e\n\x06layers\x18\x04 \x01(\x05\x12\x13\n\x0bhidden_size\x18\x05 \x01(\x05\x12\x19\n\x11intermediate_size\x18\x06 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\x07 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x08 \x01(\x05\x12\x12\n\nparameters\x18\t \x01(\x03\x12\r\n\x05\x64type\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\"\xae\x01\n\x06Limits\x12\x17\n\x0fmax_batch_edits\x18\x01 \x01(\x05\x12\x1d\n\x15max_running_sequences\x18\x02 \x01(\x05\x12\x1d\n\x15max_waiting_sequences\x18\x03 \x01(\x05\x12\x14\n\x0c\x65\x64it_credits\x18\x04 \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_max_new_tokens\x18\x05 \x01(\x05\x12\x17\n\x0fkv_cache_tokens\x18\x06 \x01(\x03\"\x15\n\x13\x43reateBackupRequest\"\xc9\x01\n\x06\x42\x61\x63kup\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlive_revision\x18\x03 \x01(\x03\x12\x17\n\x0flatest_revision\x18\x04 \x01(\x03\x12\x14\n\x0cstore_digest\x18\x05 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x06 \x01(\t\x12\r\n\x05\x62ytes\x18\x07 \x01(\x03\x12\x0e\n\x06\x64\x61mage\x18\x08 \x01(\t\"\x14\n\x12ListBackupsRequest\"8\n\x13ListBackupsResponse\x12!\n\x07\x62\x61\x63kups\x18\x01 \x03(\x0b\x32\x10.amend.v1.Backup\"%\n\x13\x44\x65leteBackupRequest\x12\x0e\n\x06number\x18\x01 \x01(\x03\"\x16\n\x14\x44\x65leteBackupResponse\"\x14\n\x12VerifyStoreRequest\"l\n\x13VerifyStoreResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\x12&\n\x06report\x18\x04 \x01(\x0b\x32\x16.amend.v1.VerifyReport\"\x92\x01\n\x0cVerifyReport\x12\x15\n\rlive_revision\x18\x01 \x01(\x03\x12\x17\n\x0flatest_revision\x18\x02 \x01(\x03\x12\x14\n\x0cstore_digest\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x61mage_count\x18\x04 \x01(\x03\x12&\n\x07\x64\x61mages\x18\x05 \x03(\x0b\x32\x15.amend.v1.StoreDamage\"^\n\x0bStoreDamage\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\x12\x14\n\x0c\x66ound_digest\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t2\xff\x02\n\x0c\x41\x64minService\x12\x45\n\rGetServerInfo\x12\x1e.amend.v1.GetServerInfoRequest\x1a\x14.amend.v1.ServerInfo\x12?\n\x0c\x43reateBackup\x12\x1d.amend.v1.CreateBackupRequest\x1a\x10.amend.v1.Backup\x12J\n\x0bListBackups\x12\x1c.amend.v1.ListBackupsRequest\x1a\x1d.amend.v1.ListBackupsResponse\x12M\n\x0c\x44\x65leteBackup\x12\x1d.amend.v1.DeleteBackupRequest\x1a\x1e.amend.v1.DeleteBackupResponse\x12L\n\x0bVerifyStore\x12\x1c.amend.v1.VerifyStoreRequest\x1a\x1d.amend.v1.VerifyStoreResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61mend/v1/admin.proto\x12\x08\x61mend.v1\x1a\x16\x61mend/v1/profile.proto\x1a\x17\x61mend/v1/revision.proto\x1a\x1c\x61mend/v1/server_config.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd5\x02\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.amend.v1.ModelInfo\x12\"\n\x07profile\x18\x03 \x01(\x0b\x32\x11.amend.v1.Profile\x12\x1d\n\x04live\x18\x04 \x01(\x0b\x32\x0f.amend.v1.Label\x12\x17\n\x0flatest_revision\x18\x05 \x01(\x03\x12 \n\x06limits\x18\x06 \x01(\x0b\x32\x10.amend.v1.Limits\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65\x64it_queue_depth\x18\x08 \x01(\x05\x12\x19\n\x11running_sequences\x18\t \x01(\x05\x12\x19\n\x11waiting_sequences\x18\n \x01(\x05\x12\x14\n\x0chttp_address\x18\x0b \x01(\t\"\xe8\x01\n\tModelInfo\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x0e\n\x06layers\x18\x04 \x01(\x05\x12\x13\n\x0bhidden_size\x18\x05 \x01(\x05\x12\x19\n\x11intermediate_size\x18\x06 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\x07 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x08 \x01(\x05\x12\x12\n\nparameters\x18\t \x01(\x03\x12\r\n\x05\x64type\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\"\xae\x01\n\x06Limits\x12\x17\n\x0fmax_batch_edits\x18\x01 \x01(\x05\x12\x1d\n\x15max_running_sequences\x18\x02 \x01(\x05\x12\x1d\n\x15max_waiting_sequences\x18\x03 \x01(\x05\x12\x14\n\x0c\x65\x64it_credits\x18\x04 \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_max_new_tokens\x18\x05 \x01(\x05\x12\x17\n\x0fkv_cache_tokens\x18\x06 \x01(\x03\"\x15\n\x13\x43reateBackupRequest\"\xc9\x01\n\x06\x42\x61\x63kup\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlive_revision\x18\x03 \x01(\x03\x12\x17\n\x0flatest_revision\x18\x04 \x01(\x03\x12\x14\n\x0cstore_digest\x18\x05 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x06 \x01(\t\x12\r\n\x05\x62ytes\x18\x07 \x01(\x03\x12\x0e\n\x06\x64\x61mage\x18\x08 \x01(\t\"\x14\n\x12ListBackupsRequest\"8\n\x13ListBackupsResponse\x12!\n\x07\x62\x61\x63kups\x18\x01 \x03(\x0b\x32\x10.amend.v1.Backup\"%\n\x13\x44\x65leteBackupRequest\x12\x0e\n\x06number\x18\x01 \x01(\x03\"\x16\n\x14\x44\x65leteBackupResponse\"\x12\n\x10GetConfigRequest\"k\n\x11GetConfigResponse\x12&\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x16.amend.v1.ServerConfig\x12\x13\n\x0b\x63onfig_file\x18\x02 \x01(\t\x12\x19\n\x11reloadable_fields\x18\x03 \x03(\t\"\x15\n\x13ReloadConfigRequest\"R\n\x14ReloadConfigResponse\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\x12\"\n\x1a\x66ields_that_need_a_restart\x18\x02 \x03(\t\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"-\n\x13SetLogLevelResponse\x12\x16\n\x0eprevious_level\x18\x01 \x01(\t\"\x0e\n\x0c\x44rainRequest\"_\n\rDrainResponse\x12\x19\n\x11running_sequences\x18\x01 \x01(\x05\x12\x19\n\x11waiting_sequences\x18\x02 \x01(\x05\x12\x18\n\x10\x65\x64it_queue_depth\x18\x03 \x01(\x05\"\x14\n\x12VerifyStoreRequest\"l\n\x13VerifyStoreResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\x12&\n\x06report\x18\x04 \x01(\x0b\x32\x16.amend.v1.VerifyReport\"\x92\x01\n\x0cVerifyReport\x12\x15\n\rlive_revision\x18\x01 \x01(\x03\x12\x17\n\x0flatest_revision\x18\x02 \x01(\x03\x12\x14\n\x0cstore_digest\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x61mage_count\x18\x04 \x01(\x03\x12&\n\x07\x64\x61mages\x18\x05 \x03(\x0b\x32\x15.amend.v1.StoreDamage\"^\n\x0bStoreDamage\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\x12\x14\n\x0c\x66ound_digest\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t2\x9a\x05\n\x0c\x41\x64minService\x12\x45\n\rGetServerInfo\x12\x1e.amend.v1.GetServerInfoRequest\x1a\x14.amend.v1.ServerInfo\x12?\n\x0c\x43reateBackup\x12\x1d.amend.v1.CreateBackupRequest\x1a\x10.amend.v1.Backup\x12J\n\x0bListBackups\x12\x1c.amend.v1.ListBackupsRequest\x1a\x1d.amend.v1.ListBackupsResponse\x12M\n\x0c\x44\x65leteBackup\x12\x1d.amend.v1.DeleteBackupRequest\x1a\x1e.amend.v1.DeleteBackupResponse\x12L\n\x0bVerifyStore\x12\x1c.amend.v1.VerifyStoreRequest\x1a\x1d.amend.v1.VerifyStoreResponse0\x01\x12\x44\n\tGetConfig\x12\x1a.amend.v1.GetConfigRequest\x1a\x1b.amend.v1.GetConfigResponse\x12M\n\x0cReloadConfig\x12\x1d.amend.v1.ReloadConfigRequest\x1a\x1e.amend.v1.ReloadConfigResponse\x12J\n\x0bSetLogLevel\x12\x1c.amend.v1.SetLogLevelRequest\x1a\x1d.amend.v1.SetLogLevelResponse\x12\x38\n\x05\x44rain\x12\x16.amend.v1.DrainRequest\x1a\x17.amend.v1.DrainResponseb\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amend.v1.admin_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  _GETSERVERINFOREQUEST._serialized_start=116
-  _GETSERVERINFOREQUEST._serialized_end=138
-  _SERVERINFO._serialized_start=141
-  _SERVERINFO._serialized_end=482
-  _MODELINFO._serialized_start=485
-  _MODELINFO._serialized_end=717
-  _LIMITS._serialized_start=720
-  _LIMITS._serialized_end=894
-  _CREATEBACKUPREQUEST._serialized_start=896
-  _CREATEBACKUPREQUEST._serialized_end=917
-  _BACKUP._serialized_start=920
-  _BACKUP._serialized_end=1121
-  _LISTBACKUPSREQUEST._serialized_start=1123
-  _LISTBACKUPSREQUEST._serialized_end=1143
-  _LISTBACKUPSRESPONSE._serialized_start=1145
-  _LISTBACKUPSRESPONSE._serialized_end=1201
-  _DELETEBACKUPREQUEST._serialized_start=1203
-  _DELETEBACKUPREQUEST._serialized_end=1240
-  _DELETEBACKUPRESPONSE._serialized_start=1242
-  _DELETEBACKUPRESPONSE._serialized_end=1264
-  _VERIFYSTOREREQUEST._serialized_start=1266
-  _VERIFYSTOREREQUEST._serialized_end=1286
-  _VERIFYSTORERESPONSE._serialized_start=1288
-  _VERIFYSTORERESPONSE._serialized_end=1396
-  _VERIFYREPORT._serialized_start=1399
-  _VERIFYREPORT._serialized_end=1545
-  _STOREDAMAGE._serialized_start=1547
-  _STOREDAMAGE._serialized_end=1641
-  _ADMINSERVICE._serialized_start=1644
-  _ADMINSERVICE._serialized_end=2027
+  _GETSERVERINFOREQUEST._serialized_start=146
+  _GETSERVERINFOREQUEST._serialized_end=168
+  _SERVERINFO._serialized_start=171
+  _SERVERINFO._serialized_end=512
+  _MODELINFO._serialized_start=515
+  _MODELINFO._serialized_end=747
+  _LIMITS._serialized_start=750
+  _LIMITS._serialized_end=924
+  _CREATEBACKUPREQUEST._serialized_start=926
+  _CREATEBACKUPREQUEST._serialized_end=947
+  _BACKUP._serialized_start=950
+  _BACKUP._serialized_end=1151
+  _LISTBACKUPSREQUEST._serialized_start=1153
+  _LISTBACKUPSREQUEST._serialized_end=1173
+  _LISTBACKUPSRESPONSE._serialized_start=1175
+  _LISTBACKUPSRESPONSE._serialized_end=1231
+  _DELETEBACKUPREQUEST._serialized_start=1233
+  _DELETEBACKUPREQUEST._serialized_end=1270
+  _DELETEBACKUPRESPONSE._serialized_start=1272
+  _DELETEBACKUPRESPONSE._serialized_end=1294
+  _GETCONFIGREQUEST._serialized_start=1296
+  _GETCONFIGREQUEST._serialized_end=1314
+  _GETCONFIGRESPONSE._serialized_start=1316
+  _GETCONFIGRESPONSE._serialized_end=1423
+  _RELOADCONFIGREQUEST._serialized_start=1425
+  _RELOADCONFIGREQUEST._serialized_end=1446
+  _RELOADCONFIGRESPONSE._serialized_start=1448
+  _RELOADCONFIGRESPONSE._serialized_end=1530
+  _SETLOGLEVELREQUEST._serialized_start=1532
+  _SETLOGLEVELREQUEST._serialized_end=1567
+  _SETLOGLEVELRESPONSE._serialized_start=1569
+  _SETLOGLEVELRESPONSE._serialized_end=1614
+  _DRAINREQUEST._serialized_start=1616
+  _DRAINREQUEST._serialized_end=1630
+  _DRAINRESPONSE._serialized_start=1632
+  _DRAINRESPONSE._serialized_end=1727
+  _VERIFYSTOREREQUEST._serialized_start=1729
+  _VERIFYSTOREREQUEST._serialized_end=1749
+  _VERIFYSTORERESPONSE._serialized_start=1751
+  _VERIFYSTORERESPONSE._serialized_end=1859
+  _VERIFYREPORT._serialized_start=1862
+  _VERIFYREPORT._serialized_end=2008
+  _STOREDAMAGE._serialized_start=2010
+  _STOREDAMAGE._serialized_end=2104
+  _ADMINSERVICE._serialized_start=2107
+  _ADMINSERVICE._serialized_end=2773
 # @@protoc_insertion_point(module_scope)

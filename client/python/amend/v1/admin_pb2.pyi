@@ -1,5 +1,6 @@
 from amend.v1 import profile_pb2 as _profile_pb2
 from amend.v1 import revision_pb2 as _revision_pb2
+from amend.v1 import server_config_pb2 as _server_config_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -41,6 +42,34 @@ class DeleteBackupRequest(_message.Message):
 class DeleteBackupResponse(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ["edit_queue_depth", "running_sequences", "waiting_sequences"]
+    EDIT_QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    edit_queue_depth: int
+    running_sequences: int
+    waiting_sequences: int
+    def __init__(self, running_sequences: _Optional[int] = ..., waiting_sequences: _Optional[int] = ..., edit_queue_depth: _Optional[int] = ...) -> None: ...
+
+class GetConfigRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class GetConfigResponse(_message.Message):
+    __slots__ = ["config", "config_file", "reloadable_fields"]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
+    RELOADABLE_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    config: _server_config_pb2.ServerConfig
+    config_file: str
+    reloadable_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, config: _Optional[_Union[_server_config_pb2.ServerConfig, _Mapping]] = ..., config_file: _Optional[str] = ..., reloadable_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = []
@@ -98,6 +127,18 @@ class ModelInfo(_message.Message):
     vocabulary_size: int
     def __init__(self, architecture: _Optional[str] = ..., name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., layers: _Optional[int] = ..., hidden_size: _Optional[int] = ..., intermediate_size: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., context_length: _Optional[int] = ..., parameters: _Optional[int] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
+class ReloadConfigRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class ReloadConfigResponse(_message.Message):
+    __slots__ = ["changed_fields", "fields_that_need_a_restart"]
+    CHANGED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_THAT_NEED_A_RESTART_FIELD_NUMBER: _ClassVar[int]
+    changed_fields: _containers.RepeatedScalarFieldContainer[str]
+    fields_that_need_a_restart: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, changed_fields: _Optional[_Iterable[str]] = ..., fields_that_need_a_restart: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ServerInfo(_message.Message):
     __slots__ = ["edit_queue_depth", "http_address", "latest_revision", "limits", "live", "model", "profile", "running_sequences", "start_time", "version", "waiting_sequences"]
     EDIT_QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +164,18 @@ class ServerInfo(_message.Message):
     version: str
     waiting_sequences: int
     def __init__(self, version: _Optional[str] = ..., model: _Optional[_Union[ModelInfo, _Mapping]] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., live: _Optional[_Union[_revision_pb2.Label, _Mapping]] = ..., latest_revision: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., edit_queue_depth: _Optional[int] = ..., running_sequences: _Optional[int] = ..., waiting_sequences: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelRequest(_message.Message):
+    __slots__ = ["level"]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelResponse(_message.Message):
+    __slots__ = ["previous_level"]
+    PREVIOUS_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    previous_level: str
+    def __init__(self, previous_level: _Optional[str] = ...) -> None: ...
 
 class StoreDamage(_message.Message):
     __slots__ = ["description", "expected_digest", "found_digest", "key"]

@@ -40,6 +40,26 @@ class AdminServiceStub(object):
                 request_serializer=amend_dot_v1_dot_admin__pb2.VerifyStoreRequest.SerializeToString,
                 response_deserializer=amend_dot_v1_dot_admin__pb2.VerifyStoreResponse.FromString,
                 )
+        self.GetConfig = channel.unary_unary(
+                '/amend.v1.AdminService/GetConfig',
+                request_serializer=amend_dot_v1_dot_admin__pb2.GetConfigRequest.SerializeToString,
+                response_deserializer=amend_dot_v1_dot_admin__pb2.GetConfigResponse.FromString,
+                )
+        self.ReloadConfig = channel.unary_unary(
+                '/amend.v1.AdminService/ReloadConfig',
+                request_serializer=amend_dot_v1_dot_admin__pb2.ReloadConfigRequest.SerializeToString,
+                response_deserializer=amend_dot_v1_dot_admin__pb2.ReloadConfigResponse.FromString,
+                )
+        self.SetLogLevel = channel.unary_unary(
+                '/amend.v1.AdminService/SetLogLevel',
+                request_serializer=amend_dot_v1_dot_admin__pb2.SetLogLevelRequest.SerializeToString,
+                response_deserializer=amend_dot_v1_dot_admin__pb2.SetLogLevelResponse.FromString,
+                )
+        self.Drain = channel.unary_unary(
+                '/amend.v1.AdminService/Drain',
+                request_serializer=amend_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
+                response_deserializer=amend_dot_v1_dot_admin__pb2.DrainResponse.FromString,
+                )
 
 
 class AdminServiceServicer(object):
@@ -82,6 +102,36 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConfig(self, request, context):
+        """How the server runs: defaults, file and flags together.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadConfig(self, request, context):
+        """Reads file and flags again, as SIGHUP does, and takes what can change while the server runs. All or nothing: INVALID_ARGUMENT
+        (CONFIG_INVALID), naming file, line, field and value, changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLogLevel(self, request, context):
+        """What is logged from now on; a reload sets it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """The server says that it is not ready and takes no new generation and no new edits (UNAVAILABLE, DRAINING). What runs and what is
+        durable goes on; verbs, reads and this service work. It ends by SIGTERM, as ever. There is no way back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +159,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.VerifyStore,
                     request_deserializer=amend_dot_v1_dot_admin__pb2.VerifyStoreRequest.FromString,
                     response_serializer=amend_dot_v1_dot_admin__pb2.VerifyStoreResponse.SerializeToString,
+            ),
+            'GetConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConfig,
+                    request_deserializer=amend_dot_v1_dot_admin__pb2.GetConfigRequest.FromString,
+                    response_serializer=amend_dot_v1_dot_admin__pb2.GetConfigResponse.SerializeToString,
+            ),
+            'ReloadConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadConfig,
+                    request_deserializer=amend_dot_v1_dot_admin__pb2.ReloadConfigRequest.FromString,
+                    response_serializer=amend_dot_v1_dot_admin__pb2.ReloadConfigResponse.SerializeToString,
+            ),
+            'SetLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLogLevel,
+                    request_deserializer=amend_dot_v1_dot_admin__pb2.SetLogLevelRequest.FromString,
+                    response_serializer=amend_dot_v1_dot_admin__pb2.SetLogLevelResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=amend_dot_v1_dot_admin__pb2.DrainRequest.FromString,
+                    response_serializer=amend_dot_v1_dot_admin__pb2.DrainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -203,5 +273,73 @@ class AdminService(object):
         return grpc.experimental.unary_stream(request, target, '/amend.v1.AdminService/VerifyStore',
             amend_dot_v1_dot_admin__pb2.VerifyStoreRequest.SerializeToString,
             amend_dot_v1_dot_admin__pb2.VerifyStoreResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/amend.v1.AdminService/GetConfig',
+            amend_dot_v1_dot_admin__pb2.GetConfigRequest.SerializeToString,
+            amend_dot_v1_dot_admin__pb2.GetConfigResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReloadConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/amend.v1.AdminService/ReloadConfig',
+            amend_dot_v1_dot_admin__pb2.ReloadConfigRequest.SerializeToString,
+            amend_dot_v1_dot_admin__pb2.ReloadConfigResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def SetLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/amend.v1.AdminService/SetLogLevel',
+            amend_dot_v1_dot_admin__pb2.SetLogLevelRequest.SerializeToString,
+            amend_dot_v1_dot_admin__pb2.SetLogLevelResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/amend.v1.AdminService/Drain',
+            amend_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
+            amend_dot_v1_dot_admin__pb2.DrainResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -1,0 +1,20 @@
+#ifndef AMEND_SERVER_STORE_LOG_H_
+#define AMEND_SERVER_STORE_LOG_H_
+
+#include "server/event_log.h"
+#include "storage/records.h"
+
+namespace amend {
+
+// Events about what has just become durable. Thread-safe. No text of an edit and no reason that a
+// client gave: those are for kDebug.
+
+// "batch_durable" (kDebug), "batch_finished" (kInfo; a rejected or failed batch kWarning).
+void LogBatch(const LedgerEntry& entry, EventLog* log);
+
+// "audit" (kInfo): a promotion, a rollback, a label, a pin, a deletion, a withdrawal, a cancel.
+void LogAudit(const AuditRecord& record, EventLog* log);
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_STORE_LOG_H_
