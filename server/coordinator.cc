@@ -157,6 +157,7 @@ void Coordinator::Stop() {
 void Coordinator::Enqueue(LedgerEntry entry) {
   {
     absl::MutexLock lock(&mutex_);
+    batch_bytes_ += TextBytes(entry.edits);
     batches_.push_back(std::make_shared<const LedgerEntry>(std::move(entry)));
   }
   ReportQueue();
@@ -179,6 +180,11 @@ void Coordinator::Cancel(CancelCommand command, CancelCallback done) {
 int Coordinator::depth() const {
   absl::MutexLock lock(&mutex_);
   return static_cast<int>(batches_.size());
+}
+
+int64_t Coordinator::bytes() const {
+  absl::MutexLock lock(&mutex_);
+  return batch_bytes_;
 }
 
 std::optional<int64_t> Coordinator::FirstPendingOffset(absl::string_view session) const {
@@ -388,7 +394,10 @@ void Coordinator::Finish(const BatchKey& key) {
     absl::MutexLock lock(&mutex_);
     const auto found = std::find_if(batches_.begin(), batches_.end(),
                                     [&](const auto& entry) { return entry->key == key; });
-    if (found != batches_.end()) batches_.erase(found);
+    if (found != batches_.end()) {
+      batch_bytes_ -= TextBytes((*found)->edits);
+      batches_.erase(found);
+    }
     if (at_work_ == key) at_work_.reset();
   }
   ReportQueue();

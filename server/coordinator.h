@@ -99,6 +99,7 @@ class Coordinator : public DurableBatchQueue {
   void Enqueue(LedgerEntry entry) override ABSL_LOCKS_EXCLUDED(mutex_);
   void Cancel(CancelCommand command, CancelCallback done) override ABSL_LOCKS_EXCLUDED(mutex_);
   int depth() const override ABSL_LOCKS_EXCLUDED(mutex_);
+  int64_t bytes() const override ABSL_LOCKS_EXCLUDED(mutex_);
   // The lowest offset of the session that is queued or being solved.
   std::optional<int64_t> FirstPendingOffset(absl::string_view session) const
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -206,6 +207,8 @@ class Coordinator : public DurableBatchQueue {
   std::deque<Command> jobs_ ABSL_GUARDED_BY(mutex_);
   // In order of arrival; the first one may be being solved.
   std::deque<std::shared_ptr<const LedgerEntry>> batches_ ABSL_GUARDED_BY(mutex_);
+  // Of the text in their edits.
+  int64_t batch_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_only_ ABSL_GUARDED_BY(mutex_) = false;
   BatchCancels cancels_;

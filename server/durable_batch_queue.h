@@ -9,6 +9,20 @@
 
 namespace amend {
 
+// Of the text in the edits, roughly what they take in memory.
+inline int64_t TextBytes(const std::vector<Edit>& edits) {
+  int64_t bytes = 0;
+  for (const Edit& edit : edits) {
+    bytes += static_cast<int64_t>(sizeof(Edit) + edit.prompt.size() + edit.subject.size() +
+                                  edit.target_new.size());
+    for (const std::string& text : edit.paraphrases) bytes += sizeof(text) + text.size();
+    for (const Probe& probe : edit.probes) {
+      bytes += sizeof(probe) + probe.prompt.size() + probe.answer.size();
+    }
+  }
+  return bytes;
+}
+
 struct CancelCommand {
   BatchKey key;
   std::string reason;
@@ -31,6 +45,8 @@ class DurableBatchQueue {
   virtual void Cancel(CancelCommand command, CancelCallback done) = 0;
   // Batches taken and not finished.
   virtual int depth() const = 0;
+  // Of the text in their edits.
+  virtual int64_t bytes() const = 0;
 };
 
 }  // namespace amend

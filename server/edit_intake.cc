@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/base/torch_status.h"
 #include "server/batch_cancels.h"
 #include "server/errors.h"
 #include "server/proto_conversion.h"
@@ -55,13 +57,25 @@ void EditIntake::Stop() {
 absl::Status EditIntake::Submit(BatchSubmission submission) {
   const auto shared = std::make_shared<const BatchSubmission>(std::move(submission));
   return Queue({[this, shared] { Take(*shared); },
-                [shared](const absl::Status& status) { TurnDown(*shared, status); }});
+                [shared](const absl::Status& status) { TurnDown(*shared, status); },
+                TextBytes(shared->edits)});
 }
 
 void EditIntake::Cancel(CancelCommand command, CancelCallback done) {
   const absl::Status queued =
-      Queue({[this, command = std::move(command), done] { TakeCancel(command, done); }, done});
+      Queue({[this, command = std::move(command), done] { TakeCancel(command, done); }, done, 0});
   if (!queued.ok()) done(queued);
+}
+
+absl::Status EditIntake::CheckRoom(int64_t bytes) const {
+  const int64_t waiting = bytes_in_ + queue_out_->bytes();
+  if (bytes == 0 || waiting + bytes <= options_.max_pending_bytes) return absl::OkStatus();
+  return WithRetryDelay(
+      WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                     "batches that wait have ", waiting, " bytes of edits, this one ", bytes,
+                     ", all together at most ", options_.max_pending_bytes, " may be")),
+                 "QUEUE_FULL"),
+      options_.retry_delay);
 }
 
 absl::Status EditIntake::Queue(Arrival arrival) {
@@ -74,6 +88,8 @@ absl::Status EditIntake::Queue(Arrival arrival) {
                                      "QUEUE_FULL"),
                           options_.retry_delay);
   }
+  AMEND_RETURN_IF_ERROR(CheckRoom(arrival.bytes));
+  bytes_in_ += arrival.bytes;
   queue_in_.push_back(std::move(arrival));
   return absl::OkStatus();
 }
@@ -88,7 +104,13 @@ void EditIntake::Run() {
       arrival = std::move(queue_in_.front());
       queue_in_.pop_front();
     }
-    arrival.take();
+    const absl::Status taken = CatchTorch("taking a batch", [&] {
+      arrival.take();
+      return absl::OkStatus();
+    });
+    if (!taken.ok()) arrival.turn_down(taken);
+    absl::MutexLock lock(&mutex_);
+    bytes_in_ -= arrival.bytes;
   }
 }
 

@@ -52,6 +52,8 @@ class EditIntake {
     int max_queued = 256;
     // Batches that may be durable and not finished.
     int max_pending_batches = 1024;
+    // Of the text in edits that wait for the intake thread or are durable and not finished.
+    int64_t max_pending_bytes = int64_t{256} << 20;
     int max_batch_edits = 1000;
     // Told to clients when a queue is full.
     absl::Duration retry_delay = absl::Seconds(1);
@@ -82,9 +84,13 @@ class EditIntake {
   struct Arrival {
     std::function<void()> take;
     std::function<void(const absl::Status&)> turn_down;
+    // Of the text in its edits.
+    int64_t bytes = 0;
   };
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  // RESOURCE_EXHAUSTED (QUEUE_FULL) where there is no room for so many bytes of edits.
+  absl::Status CheckRoom(int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Queue(Arrival arrival) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Ready() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !queue_in_.empty();
@@ -106,6 +112,8 @@ class EditIntake {
   const Options options_;
   absl::Mutex mutex_;
   std::deque<Arrival> queue_in_ ABSL_GUARDED_BY(mutex_);
+  // Of what is in the queue and of what the thread is at.
+  int64_t bytes_in_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -95,6 +95,26 @@ TEST(EditIntakeTest, AMalformedBatchUsesItsOffsetAndReplaysTheSame) {
   EXPECT_EQ(h.Run("s", 1, "Rome").stage(), v1::LIVE);
 }
 
+TEST(EditIntakeTest, EditsThatWaitAreBoundedInBytesToo) {
+  absl::Notification release;
+  EditIntake::Options options;
+  options.max_pending_bytes = 3 * TextBytes({MakeEdit("Rome")}) + 1000;
+  EditHarness h(options);
+  h.engine.on_step = [&](int) { release.WaitForNotification(); };
+  h.Start();
+  const auto first = h.Submit("s", 0, {MakeEdit("Rome")});
+  Edit large = MakeEdit("Rome", "other");
+  large.paraphrases.emplace_back(2000, 'x');
+  BatchSubmission submission;
+  submission.key = {"t", 0};
+  submission.edits = {large};
+  const absl::Status full = h.intake->Submit(submission);
+  EXPECT_THAT(full, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("bytes of edits")));
+  EXPECT_EQ(ReasonOf(full), "QUEUE_FULL");
+  release.Notify();
+  EXPECT_EQ(first->Last().stage(), v1::LIVE);
+}
+
 TEST(EditIntakeTest, AnEmptyBatchIsMalformed) {
   EditHarness h;
   h.intake->Start();

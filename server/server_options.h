@@ -26,6 +26,7 @@ struct ServingLimits {
   int max_batch_edits = 1000;
   int edit_credits = 16;
   int max_pending_batches = 1024;
+  int max_pending_mib = 256;
 };
 
 // What a server is started with. Plain data. What can be given by a flag or in the file of --config

@@ -1,13 +1,17 @@
 #include "server/server_plan.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/generation/decoder.h"
 #include "google/protobuf/text_format.h"
 #include "server/background_texts.h"
 #include "server/config_file.h"
+#include "server/memory_limit.h"
 #include "server/security/authorizer.h"
 #include "server/security/listener_check.h"
 #include "server/security/security_files.h"
@@ -66,6 +70,29 @@ absl::Status CheckSecurity(const ServerOptions& options) {
   return SecurityFiles::Load(std::move(security)).status();
 }
 
+// Of the files with the model's weights; those of a served type that is wider are more in memory.
+int64_t WeightBytes(const std::string& directory) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(directory, error)) {
+    const fs::path name = file.path().filename();
+    const bool is_weights = absl::StartsWith(name.string(), "model");
+    if (is_weights && name.extension() == ".safetensors") bytes += file.file_size(error);
+  }
+  return bytes;
+}
+
+// RESOURCE_EXHAUSTED where the server could not hold what it is asked to.
+absl::Status CheckRoom(const ServerOptions& options, const ServerPlan& plan) {
+  const int64_t block = Decoder::BlockBytes(plan.config, plan.load.dtype);
+  const int64_t asked = int64_t{options.kv_cache_mib} << 20;
+  if (asked > 0) AMEND_RETURN_IF_ERROR(CheckKvCache(asked, block));
+  // The default begins small and is bounded: a machine without room for it says so when it is used.
+  if (plan.load.device != Device::kCpu) return absl::OkStatus();
+  return CheckMemory(WeightBytes(options.model_directory), std::max(asked, block),
+                     ReadMemoryLimit());
+}
+
 }  // namespace
 
 absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const ModelConfig& config) {
@@ -88,6 +115,7 @@ absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
         options.model_directory, ": the tokenizer has ", plan.tokenizer->vocabulary_size(),
         " tokens, the model's vocabulary ", plan.config.vocabulary_size));
   }
+  AMEND_RETURN_IF_ERROR(CheckRoom(options, plan));
   return plan;
 }
 

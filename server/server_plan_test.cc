@@ -61,6 +61,13 @@ TEST(ServerPlanTest, AMissingModelIsNamed) {
   EXPECT_THAT(std::string(PlanServer(options).status().message()), HasSubstr("/nonexistent/model"));
 }
 
+TEST(ServerPlanTest, AKvCacheLargerThanAnyMachineIsRefused) {
+  ServerOptions options = Demo();
+  options.kv_cache_mib = 1 << 24;
+  EXPECT_THAT(PlanServer(options),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("16777216 MiB")));
+}
+
 TEST(ServerPlanTest, ADescriptionIsAConfigurationOfTheSameServer) {
   ServerOptions options = Demo();
   options.limits.edit_credits = 5;

@@ -127,6 +127,7 @@ std::vector<Setting> MakeSettings() {
       limit("max_batch_edits", &L::max_batch_edits, 1, 100000),
       limit("edit_credits", &L::edit_credits, 1, 10000),
       limit("max_pending_batches", &L::max_pending_batches, 1, 1e6),
+      limit("max_pending_mib", &L::max_pending_mib, 8, 1 << 20),
   };
 }
 

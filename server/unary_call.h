@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "core/base/torch_status.h"
 #include "grpcpp/grpcpp.h"
 #include "server/errors.h"
 #include "server/task_executor.h"
@@ -19,14 +20,15 @@ inline grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-// Answers a call with what `work` returns, which runs on the executor. Request and response live
-// until then.
+// Answers a call with what `work` returns, which runs on the executor; with RESOURCE_EXHAUSTED
+// where it runs out of memory. Request and response live until then.
 inline grpc::ServerUnaryReactor* FinishOnExecutor(grpc::CallbackServerContext* context,
                                                   TaskExecutor* executor,
                                                   std::function<absl::Status()> work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const absl::Status submitted = executor->Submit(
-      [reactor, work = std::move(work)] { reactor->Finish(ToGrpcStatus(work())); });
+  const absl::Status submitted = executor->Submit([reactor, work = std::move(work)] {
+    reactor->Finish(ToGrpcStatus(CatchTorch("answering a call", work)));
+  });
   if (!submitted.ok()) reactor->Finish(ToGrpcStatus(submitted));
   return reactor;
 }

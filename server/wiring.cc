@@ -499,6 +499,7 @@ void Server::Parts::BuildServices() {
   maintenance = std::make_unique<TaskExecutor>(TaskExecutor::Options{1, kMaxMaintenanceQueued});
   EditIntake::Options intake_options;
   intake_options.max_pending_batches = options.limits.max_pending_batches;
+  intake_options.max_pending_bytes = int64_t{options.limits.max_pending_mib} << 20;
   intake_options.max_batch_edits = options.limits.max_batch_edits;
   intake = std::make_unique<EditIntake>(observed_store.get(), check_edits, &hub, coordinator.get(),
                                         &metrics, intake_options);

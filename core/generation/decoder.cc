@@ -163,6 +163,10 @@ Decoder::Decoder(std::shared_ptr<const CausalLm> model, const Options& options)
 
 Decoder::~Decoder() = default;
 
+int64_t Decoder::BlockBytes(const ModelConfig& config, Dtype dtype) {
+  return KvPool::BlockBytes(config, TorchDtype(dtype));
+}
+
 int64_t Decoder::ContextBytes(const CausalLm& model) {
   return KvPool::BlocksFor(model.config().context_length) *
          KvPool::BlockBytes(model.config(), TorchDtype(model));

@@ -93,6 +93,8 @@ class Decoder {
   Decoder(std::shared_ptr<const CausalLm> model, const Options& options);
   ~Decoder();
 
+  // What the smallest piece of the KV cache takes.
+  static int64_t BlockBytes(const ModelConfig& config, Dtype dtype);
   // What a whole context takes in the KV cache.
   static int64_t ContextBytes(const CausalLm& model);
 

@@ -417,5 +417,14 @@ TEST_P(DecoderTest, AStepWithoutRowsAndARowWithoutTokensAreRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no tokens")));
 }
 
+TEST(DecoderBlockTest, ABlockHasKeysAndValuesOfItsTokensInAllLayers) {
+  ModelConfig config;
+  config.layers = 3;
+  config.hidden_size = 8;
+  config.heads = 2;
+  EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kFloat32), 2 * 3 * 8 * 16 * 4);
+  EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kBFloat16), 2 * 3 * 8 * 16 * 2);
+}
+
 }  // namespace
 }  // namespace amend

@@ -54,6 +54,29 @@ class StartupTest(harness.ServerTest):
         _, line = self.refused(model=model)
         self.assertIn("model.safetensors", line)
 
+    def test_a_kv_cache_larger_than_the_machine_is_refused_with_both(self):
+        code, line = self.refused("--kv-cache-mib", "16777216")
+        self.assertEqual(code, 1)
+        self.assertIn("16777216 MiB", line)
+        self.assertRegex(line, r"may have \d+ MiB \(")
+        self.assertFalse(os.path.exists(self.path("data")))
+
+    def test_a_kv_cache_without_room_for_one_block_is_refused_with_both(self):
+        model = self.copy_model()
+        config_file = os.path.join(model, "config.json")
+        with open(config_file, encoding="utf-8") as file:
+            config = json.load(file)
+        config.update(n_embd=16384, n_head=16)
+        with open(config_file, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        profile = self.path("any.profile")
+        with open(profile, "w", encoding="utf-8") as file:
+            file.write("layers: 0 lambda: 25 covariance { text_file: 'covariance_texts.txt' }")
+        code, line = self.refused("--kv-cache-mib", "1", "--profile", profile, model=model)
+        self.assertEqual(code, 1)
+        self.assertIn("kv_cache_mib is 1", line)
+        self.assertIn(str(2 * 6 * 16384 * 4 * 16), line)
+
     def test_a_port_in_use_is_named(self):
         server = self.start()
         _, line = self.refused(data="other", listen=server.address)

@@ -72,11 +72,12 @@ class ServerConfig(_message.Message):
     def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., log_level: _Optional[str] = ..., log_format: _Optional[str] = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., tls_client_ca: _Optional[str] = ..., tls_client_cert_optional: bool = ..., policy: _Optional[str] = ..., admin_listen: _Optional[str] = ..., allow_insecure: bool = ..., security_reload_seconds: _Optional[float] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
-    __slots__ = ["default_max_new_tokens", "edit_credits", "max_batch_edits", "max_pending_batches", "max_prefill_tokens_per_step", "max_reader_pause_seconds", "max_running_sequences", "max_unread_messages", "max_waiting_sequences"]
+    __slots__ = ["default_max_new_tokens", "edit_credits", "max_batch_edits", "max_pending_batches", "max_pending_mib", "max_prefill_tokens_per_step", "max_reader_pause_seconds", "max_running_sequences", "max_unread_messages", "max_waiting_sequences"]
     DEFAULT_MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     EDIT_CREDITS_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_EDITS_FIELD_NUMBER: _ClassVar[int]
     MAX_PENDING_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PENDING_MIB_FIELD_NUMBER: _ClassVar[int]
     MAX_PREFILL_TOKENS_PER_STEP_FIELD_NUMBER: _ClassVar[int]
     MAX_READER_PAUSE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_RUNNING_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
@@ -86,9 +87,10 @@ class ServerLimits(_message.Message):
     edit_credits: int
     max_batch_edits: int
     max_pending_batches: int
+    max_pending_mib: int
     max_prefill_tokens_per_step: int
     max_reader_pause_seconds: float
     max_running_sequences: int
     max_unread_messages: int
     max_waiting_sequences: int
-    def __init__(self, max_running_sequences: _Optional[int] = ..., max_waiting_sequences: _Optional[int] = ..., max_prefill_tokens_per_step: _Optional[int] = ..., max_unread_messages: _Optional[int] = ..., max_reader_pause_seconds: _Optional[float] = ..., default_max_new_tokens: _Optional[int] = ..., max_batch_edits: _Optional[int] = ..., edit_credits: _Optional[int] = ..., max_pending_batches: _Optional[int] = ...) -> None: ...
+    def __init__(self, max_running_sequences: _Optional[int] = ..., max_waiting_sequences: _Optional[int] = ..., max_prefill_tokens_per_step: _Optional[int] = ..., max_unread_messages: _Optional[int] = ..., max_reader_pause_seconds: _Optional[float] = ..., default_max_new_tokens: _Optional[int] = ..., max_batch_edits: _Optional[int] = ..., edit_credits: _Optional[int] = ..., max_pending_batches: _Optional[int] = ..., max_pending_mib: _Optional[int] = ...) -> None: ...
