@@ -48,6 +48,10 @@ void AddGuarded(v1::AdminService::CallbackService* service, GuardedService* guar
   guarded->Add("/amend.v1.AdminService/ListBackups", service, &Service::ListBackups);
   guarded->Add("/amend.v1.AdminService/DeleteBackup", service, &Service::DeleteBackup);
   guarded->Add("/amend.v1.AdminService/VerifyStore", service, &Service::VerifyStore);
+  guarded->Add("/amend.v1.AdminService/GetConfig", service, &Service::GetConfig);
+  guarded->Add("/amend.v1.AdminService/ReloadConfig", service, &Service::ReloadConfig);
+  guarded->Add("/amend.v1.AdminService/SetLogLevel", service, &Service::SetLogLevel);
+  guarded->Add("/amend.v1.AdminService/Drain", service, &Service::Drain);
 }
 
 }  // namespace amend

@@ -51,6 +51,10 @@ const absl::flat_hash_map<absl::string_view, RpcRule>& Rules() {
       {"amend.v1.AdminService/ListBackups", kAdmin},
       {"amend.v1.AdminService/DeleteBackup", kAdmin},
       {"amend.v1.AdminService/VerifyStore", kAdmin},
+      {"amend.v1.AdminService/GetConfig", kAdmin},
+      {"amend.v1.AdminService/ReloadConfig", kAdmin},
+      {"amend.v1.AdminService/SetLogLevel", kAdmin},
+      {"amend.v1.AdminService/Drain", kAdmin},
 
       // Load balancers and probes have no credentials, and learn one bit.
       {"grpc.health.v1.Health/Check", kOpen},
