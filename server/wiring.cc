@@ -333,7 +333,7 @@ absl::Status Server::Parts::LoadSecurity() {
   security_options.files = options.security;
   security_options.authorizer = &authorizer;
   security_options.observer = &metrics;
-  security_options.progress = options.progress;
+  security_options.progress = progress;
   AMEND_ASSIGN_OR_RETURN(security, SecurityFiles::Load(std::move(security_options)));
   security->Watch();
   return absl::OkStatus();
