@@ -307,6 +307,7 @@ absl::Status Server::Parts::Listen() {
   };
   http_options.ready = [this] { return ready.load(); };
   if (options.console == "on" || (options.console == "auto" && IsLoopbackHost(where.host))) {
+    AMEND_RETURN_IF_ERROR(CheckConsole(options.security, options.http_address));
     BuildConsole();
     http_options.handler_paths = Console::Paths();
     http_options.handler = [this](const HttpRequest& request) { return console->Handle(request); };

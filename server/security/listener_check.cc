@@ -61,4 +61,16 @@ absl::Status CheckListeners(const SecurityOptions& options, const std::string& g
   return CheckListener(options, "--admin-listen", options.admin_address);
 }
 
+absl::Status CheckConsole(const SecurityOptions& options, const std::string& http_address) {
+  AMEND_ASSIGN_OR_RETURN(const HostPort where, ParseHostPort("HTTP", http_address));
+  if (options.allow_insecure || IsLoopback(where.host) || !options.policy_file.empty()) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("--http ", http_address,
+                   " is not a loopback address and there is not a policy (--policy): whoever "
+                   "reaches the console could read edits and ask the model; --console off leaves "
+                   "it out, --allow-insecure shows it all the same"));
+}
+
 }  // namespace amend

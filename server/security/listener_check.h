@@ -19,6 +19,10 @@ bool IsLoopback(absl::string_view host);
 // address that is not HOST:PORT. Reads no file. Thread-safe.
 absl::Status CheckListeners(const SecurityOptions& options, const std::string& grpc_address);
 
+// The same for the console at the HTTP address, which shows edits and asks the model: beyond
+// loopback it needs a policy (TLS, which HTTP does not have here, is for a proxy in front).
+absl::Status CheckConsole(const SecurityOptions& options, const std::string& http_address);
+
 }  // namespace amend
 
 #endif  // AMEND_SERVER_SECURITY_LISTENER_CHECK_H_

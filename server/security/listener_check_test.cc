@@ -78,6 +78,16 @@ TEST(CheckListenersTest, AuthoritiesOfClientsNeedTls) {
   EXPECT_THAT(CheckListeners(options, "127.0.0.1:1"), StatusIs(kRefused, HasSubstr("clients.pem")));
 }
 
+TEST(CheckConsoleTest, BeyondLoopbackTheConsoleNeedsAPolicy) {
+  EXPECT_THAT(CheckConsole({}, "127.0.0.1:9464"), IsOk());
+  EXPECT_THAT(CheckConsole({}, "0.0.0.0:9464"),
+              StatusIs(kRefused, AllOf(HasSubstr("--http 0.0.0.0:9464"), HasSubstr("--policy"))));
+  EXPECT_THAT(CheckConsole(Secure(), "0.0.0.0:9464"), IsOk());
+  SecurityOptions options;
+  options.allow_insecure = true;
+  EXPECT_THAT(CheckConsole(options, "0.0.0.0:9464"), IsOk());
+}
+
 TEST(CheckListenersTest, AnAddressThatIsNoneIsNamed) {
   EXPECT_THAT(CheckListeners({}, "nonsense"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"nonsense\"")));
