@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -18,6 +19,10 @@ struct HostPort {
 
 // Reads "HOST:PORT". INVALID_ARGUMENT, naming the address and `what` it is for ("gRPC"), otherwise.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view what, absl::string_view address);
+
+// UNAVAILABLE, naming the gRPC address and the cause, where it cannot be listened on now;
+// INVALID_ARGUMENT as above. gRPC itself does not say why, and says it late. Thread-safe.
+absl::Status CheckListenable(const std::string& address);
 
 }  // namespace amend
 

@@ -1,13 +1,9 @@
 #include "server/wiring.h"
 
-#include <netdb.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <utility>
@@ -20,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
 #include "core/base/status_macros.h"
 #include "core/editing/background_factors.h"
 #include "core/editing/batch_editor.h"
@@ -82,34 +79,6 @@ constexpr absl::Duration kLastCalls = absl::Milliseconds(500);
 
 // Verifications and backups that wait for the one that runs.
 constexpr int kMaxMaintenanceQueued = 8;
-
-// UNAVAILABLE, naming the address and the cause, where it cannot be listened on now. gRPC itself
-// does not say why, and says it late.
-absl::Status CheckListenable(const std::string& address) {
-  AMEND_ASSIGN_OR_RETURN(HostPort parts, ParseHostPort("gRPC", address));
-  if (parts.host.front() == '[' && parts.host.back() == ']') {
-    parts.host = parts.host.substr(1, parts.host.size() - 2);
-  }
-  const auto error = [&](const char* why) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on the gRPC address ", address, ": ", why));
-  };
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const std::string port = absl::StrCat(parts.port);
-  const int rc = getaddrinfo(parts.host.c_str(), port.c_str(), &hints, &found);
-  if (rc != 0) return error(gai_strerror(rc));
-  const auto free_found = absl::MakeCleanup([found] { freeaddrinfo(found); });
-  const int fd = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
-  if (fd < 0) return error(std::strerror(errno));
-  const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
-  const int yes = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) return error(std::strerror(errno));
-  return absl::OkStatus();
-}
 
 absl::Status MakeDataDirectory(const std::string& path) {
   std::error_code error;
@@ -205,8 +174,8 @@ struct Server::Parts {
   v1::ServerInfo FixedInfo() const;
   absl::Status StartGrpc();
   // Listens at `address`, and says in it which port that is.
-  absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(std::string* address,
-                                                            GuardedService* services);
+  absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
+      std::string* address, absl::Span<GuardedService* const> services);
   // Those that listen.
   std::vector<grpc::Server*> servers() const;
   void SetServing(bool serving) ABSL_LOCKS_EXCLUDED(health_mutex);
@@ -279,8 +248,8 @@ struct Server::Parts {
   std::unique_ptr<RevisionService> revision_service;
   std::unique_ptr<GenerationService> generation_service;
   std::unique_ptr<AdminService> admin_service;
-  GuardedService guarded;
-  GuardedService guarded_admin;
+  // One for each: reflection lists a service that is registered by the name of one of its methods.
+  GuardedService guarded_edit, guarded_revision, guarded_generation, guarded_admin;
   std::unique_ptr<grpc::Server> grpc_server;
   // Null where AdminService is at the address of the others.
   std::unique_ptr<grpc::Server> admin_server;
@@ -642,21 +611,23 @@ absl::Status Server::Parts::StartGrpc() {
   grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   const bool admin_apart = !options.security.admin_address.empty();
-  AddGuarded(edit_service.get(), &guarded);
-  AddGuarded(revision_service.get(), &guarded);
-  AddGuarded(generation_service.get(), &guarded);
-  AddGuarded(admin_service.get(), admin_apart ? &guarded_admin : &guarded);
+  AddGuarded(edit_service.get(), &guarded_edit);
+  AddGuarded(revision_service.get(), &guarded_revision);
+  AddGuarded(generation_service.get(), &guarded_generation);
+  AddGuarded(admin_service.get(), &guarded_admin);
+  std::vector<GuardedService*> services = {&guarded_edit, &guarded_revision, &guarded_generation};
+  if (!admin_apart) services.push_back(&guarded_admin);
   grpc_address = options.grpc_address;
-  AMEND_ASSIGN_OR_RETURN(grpc_server, StartServer(&grpc_address, &guarded));
+  AMEND_ASSIGN_OR_RETURN(grpc_server, StartServer(&grpc_address, services));
   console_channel = grpc_server->InProcessChannel(grpc::ChannelArguments());
   if (!admin_apart) return absl::OkStatus();
   admin_address = options.security.admin_address;
-  AMEND_ASSIGN_OR_RETURN(admin_server, StartServer(&admin_address, &guarded_admin));
+  AMEND_ASSIGN_OR_RETURN(admin_server, StartServer(&admin_address, {&guarded_admin}));
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<grpc::Server>> Server::Parts::StartServer(std::string* address,
-                                                                         GuardedService* services) {
+absl::StatusOr<std::unique_ptr<grpc::Server>> Server::Parts::StartServer(
+    std::string* address, absl::Span<GuardedService* const> services) {
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int port = 0;
@@ -664,7 +635,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Server::Parts::StartServer(std::st
                            security->tls() == nullptr ? grpc::InsecureServerCredentials()
                                                       : security->tls()->NewCredentials(),
                            &port);
-  builder.RegisterService(services);
+  for (GuardedService* const service : services) builder.RegisterService(service);
   builder.SetContextAllocator(MakeCallContextAllocator());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MakeUnreadableRequestFactory());

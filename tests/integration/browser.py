@@ -45,21 +45,31 @@ class Browser:
 
     def __init__(self, dark=False):
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
         self._session = None
+        # It takes a free port of IPv4 and wants the same one of IPv6, which may be taken.
+        for _ in range(5):
+            self._driver = subprocess.Popen(
+                ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            self._url = self._listening_at()
+            if self._url:
+                break
+            self._driver.stdout.close()
+            self._driver.wait()
         try:
-            for line in self._driver.stdout:
-                if "started successfully on port " in line:
-                    self._url = f"http://127.0.0.1:{int(line.rstrip().rstrip('.').split()[-1])}"
-                    break
-            else:
+            if not self._url:
                 raise WebDriverError("chromedriver ended before it listened")
             self._open(dark)
         except BaseException:
             self.close()
             raise
+
+    def _listening_at(self):
+        """Where chromedriver listens; None when it ended instead."""
+        for line in self._driver.stdout:
+            if "started successfully on port " in line:
+                return f"http://127.0.0.1:{int(line.rstrip().rstrip('.').split()[-1])}"
+        return None
 
     def _open(self, dark):
         options = {

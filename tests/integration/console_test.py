@@ -110,12 +110,12 @@ class ApiTest(ConsoleTest):
 
     def test_it_is_off_when_told_so_and_elsewhere_than_on_loopback_unless_told(self):
         for address, flag, there in [
-            ("127.0.0.1:0", "off", 404),
-            ("0.0.0.0:0", "auto", 404),
-            ("0.0.0.0:0", "on", 200),
+            ("127.0.0.1:0", ["off"], 404),
+            ("0.0.0.0:0", ["auto"], 404),
+            ("0.0.0.0:0", ["on", "--allow-insecure"], 200),
         ]:
             self.server.stop()
-            self.server = self.start(http=address, flags=["--console", flag])
+            self.server = self.start(http=address, flags=["--console", *flag])
             self.port = int(self.server.http.rpartition(":")[2])
             self.assertEqual((address, flag, self.call("GET", "/")[0]), (address, flag, there))
             self.assertEqual(self.call("GET", "/healthz")[0], 200)

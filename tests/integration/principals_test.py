@@ -146,7 +146,7 @@ class LogTest(secure.SecureTest):
         calls = [
             (edits.SubmitEditBatch, edit_pb2.SubmitEditBatchRequest(batch={"edits": [edit]})),
             (edits.SubmitEditBatch, edit_pb2.SubmitEditBatchRequest(batch={"edits": [bad]})),
-            (edits.SubmitEditBatch, edit_pb2.SubmitEditBatchRequest(request_id=canary, batch={"edits": [odd]})),
+            (edits.SubmitEditBatch, edit_pb2.SubmitEditBatchRequest(request_id="a-name", batch={"edits": [odd]})),
             (edits.GetEditBatch, edit_pb2.GetEditBatchRequest(session=canary)),
             (generation.Generate, generate),
             (generation.Score, generation_pb2.ScoreRequest(items=[{"prompt": canary, "continuation": canary}])),
