@@ -62,6 +62,7 @@ class LogTest(harness.ServerTest):
         malformed.subject = "nobody of that prompt"
         stream = wire.EditStream(channel, "malformed")
         stream.send(0, [malformed])
+        stream.end()
         stream.rest()
         generation = generation_pb2_grpc.GenerationServiceStub(channel)
         generation.Generate(generation_pb2.GenerateRequest(prompt=first["prompt"], max_new_tokens=3))

@@ -152,7 +152,7 @@ class LogTest(secure.SecureTest):
             (generation.Score, generation_pb2.ScoreRequest(items=[{"prompt": canary, "continuation": canary}])),
             (generation.Tokenize, generation_pb2.TokenizeRequest(text=canary)),
             (revisions.Promote, revision_pb2.PromoteRequest(revision=99, reason=canary)),
-            (revisions.SetLabel, revision_pb2.SetLabelRequest(label=canary, revision=0, reason=canary)),
+            (revisions.SetLabel, revision_pb2.SetLabelRequest(label="a-label", revision=0, reason=canary)),
             (revisions.GetRevision, revision_pb2.GetRevisionRequest(label=canary)),
         ]
         ended = []
