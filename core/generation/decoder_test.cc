@@ -421,7 +421,9 @@ TEST(DecoderBlockTest, ABlockHasKeysAndValuesOfItsTokensInAllLayers) {
   ModelConfig config;
   config.layers = 3;
   config.hidden_size = 8;
-  config.heads = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 4;
   EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kFloat32), 2 * 3 * 8 * 16 * 4);
   EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kBFloat16), 2 * 3 * 8 * 16 * 2);
 }
