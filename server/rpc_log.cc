@@ -7,12 +7,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "server/errors.h"
+#include "server/rpc_method.h"
 #include "server/trace_context.h"
 
 namespace amend {
@@ -24,12 +23,6 @@ using grpc::experimental::InterceptorBatchMethods;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr char kTraceparent[] = "traceparent";
-
-// The method "/amend.v1.GenerationService/Generate"; null for one that does not exist.
-const google::protobuf::MethodDescriptor* FindMethod(absl::string_view path) {
-  const std::string name = absl::StrReplaceAll(absl::StripPrefix(path, "/"), {{"/", "."}});
-  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
-}
 
 // Where the method's answer says which revision it came from; null where it does not.
 const FieldDescriptor* RevisionField(const google::protobuf::MethodDescriptor* method) {
@@ -55,7 +48,7 @@ class RpcLogInterceptor final : public grpc::experimental::Interceptor {
   RpcLogInterceptor(EventLog* log, const std::function<uint64_t()>& random,
                     const ServerRpcInfo& info)
       : log_(log), random_(random), start_(absl::Now()) {
-    const auto* const method = FindMethod(info.method());
+    const auto* const method = FindRpcMethod(info.method());
     // A client may call what it likes; only names that exist are written.
     if (method != nullptr) method_ = info.method();
     revision_field_ = RevisionField(method);

@@ -1,15 +1,12 @@
 #include "server/rpc_metrics.h"
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.h"
+#include "server/rpc_method.h"
 
 namespace amend {
 namespace {
@@ -31,22 +28,15 @@ absl::string_view TypeName(ServerRpcInfo::Type type) {
   return "unknown";
 }
 
-bool IsKnownMethod(const std::string& full_name) {
-  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(full_name) != nullptr;
-}
-
 // One RPC. gRPC calls it from one thread at a time and deletes it at the end.
 class RpcMetricsInterceptor final : public grpc::experimental::Interceptor {
  public:
   RpcMetricsInterceptor(Metrics* metrics, const ServerRpcInfo& info)
       : metrics_(metrics), type_(TypeName(info.type())), start_(absl::Now()) {
-    // "/amend.v1.GenerationService/Generate"
-    const std::vector<std::string> path =
-        absl::StrSplit(absl::StripPrefix(info.method(), "/"), absl::MaxSplits('/', 1));
     // A client may call what it likes; only names that exist become label values.
-    if (path.size() == 2 && IsKnownMethod(absl::StrCat(path[0], ".", path[1]))) {
-      service_ = path[0];
-      method_ = path[1];
+    if (const google::protobuf::MethodDescriptor* method = FindRpcMethod(info.method())) {
+      service_ = method->service()->full_name();
+      method_ = method->name();
     }
     metrics_->RpcStarted(type_, service_, method_);
   }

@@ -1,14 +1,11 @@
 #include "server/unreadable_request.h"
 
-#include <string>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
 #include "grpcpp/generic/async_generic_service.h"
 #include "server/errors.h"
+#include "server/rpc_method.h"
 
 namespace amend {
 namespace {
@@ -18,8 +15,7 @@ using grpc::experimental::ServerRpcInfo;
 
 // What the method "/amend.v1.GenerationService/Generate" takes; null for one that does not exist.
 const google::protobuf::Descriptor* InputOf(const char* path) {
-  const std::string name = absl::StrReplaceAll(absl::StripPrefix(path, "/"), {{"/", "."}});
-  const auto* method = google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+  const google::protobuf::MethodDescriptor* const method = FindRpcMethod(path);
   return method == nullptr ? nullptr : method->input_type();
 }
 

@@ -4,11 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
-#include "google/protobuf/descriptor.h"
 #include "grpcpp/grpcpp.h"
 #include "server/errors.h"
+#include "server/rpc_method.h"
 #include "server/security/call_context.h"
 
 namespace amend {
@@ -51,19 +49,14 @@ CallCredentials CredentialsOf(const CallContext& context) {
   return credentials;
 }
 
-// gRPC itself says UNIMPLEMENTED of the others.
-bool Exists(const char* path) {
-  const std::string name = absl::StrReplaceAll(absl::StripPrefix(path, "/"), {{"/", "."}});
-  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name) != nullptr;
-}
-
 // One RPC. gRPC calls it from one thread at a time and deletes it at the end, with the context.
 class AccessInterceptor final : public grpc::experimental::Interceptor {
  public:
   AccessInterceptor(Authorizer* authorizer, ServerRpcInfo& info)
       : context_(dynamic_cast<CallContext*>(info.server_context())) {
-    // Without a CallContext it is a method that this server does not have, though another may.
-    if (context_ == nullptr || !Exists(info.method())) return;
+    // Without a CallContext it is a method that this server does not have, though another may; gRPC
+    // itself says UNIMPLEMENTED of both.
+    if (context_ == nullptr || FindRpcMethod(info.method()) == nullptr) return;
     context_->caller = authorizer->Admit(CredentialsOf(*context_), info.method());
     refusal_ = context_->caller.status();
   }
