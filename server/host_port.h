@@ -20,6 +20,10 @@ struct HostPort {
 // Reads "HOST:PORT". INVALID_ARGUMENT, naming the address and `what` it is for ("gRPC"), otherwise.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view what, absl::string_view address);
 
+// Whether only this machine reaches a listener at `host`: "localhost", 127.0.0.0/8 or ::1, with or
+// without brackets. Other names are not looked up, they are not. Thread-safe.
+bool IsLoopback(absl::string_view host);
+
 // UNAVAILABLE, naming the gRPC address and the cause, where it cannot be listened on now;
 // INVALID_ARGUMENT as above. gRPC itself does not say why, and says it late. Thread-safe.
 absl::Status CheckListenable(const std::string& address);

@@ -32,5 +32,16 @@ TEST(HostPortTest, WhatIsNotAnAddressIsNamedWithItsPurpose) {
   }
 }
 
+TEST(IsLoopbackTest, LoopbackAddressesAreThoseThatOnlyThisMachineReaches) {
+  for (const char* host : {"localhost", "127.0.0.1", "127.1.2.3", "127.9.9.9", "::1", "[::1]"}) {
+    EXPECT_TRUE(IsLoopback(host)) << host;
+  }
+  for (const char* host :
+       {"0.0.0.0", "::", "[::]", "10.0.0.1", "128.0.0.1", "example.org", "localhost.example.org",
+        "127.0.0.1.example.org", "127.evil.example", "::2", ""}) {
+    EXPECT_FALSE(IsLoopback(host)) << host;
+  }
+}
+
 }  // namespace
 }  // namespace amend

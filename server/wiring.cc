@@ -31,7 +31,6 @@
 #include "server/admin_service.h"
 #include "server/config_file.h"
 #include "server/console/console.h"
-#include "server/console/request_guard.h"
 #include "server/coordinator.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_foundation.h"
@@ -275,7 +274,7 @@ absl::Status Server::Parts::Listen() {
     return metrics.Text(absl::Now());
   };
   http_options.ready = [this] { return ready.load(); };
-  if (options.console == "on" || (options.console == "auto" && IsLoopbackHost(where.host))) {
+  if (options.console == "on" || (options.console == "auto" && IsLoopback(where.host))) {
     AMEND_RETURN_IF_ERROR(CheckConsole(options.security, options.http_address));
     BuildConsole();
     http_options.handler_paths = Console::Paths();

@@ -86,11 +86,6 @@ absl::Status CheckContentType(const HttpRequest& request) {
 
 }  // namespace
 
-bool IsLoopbackHost(absl::string_view host) {
-  return absl::EqualsIgnoreCase(host, "localhost") || host == "[::1]" ||
-         (absl::StartsWith(host, "127.") && IsIpAddress(host));
-}
-
 absl::Status CheckRequest(const HttpRequest& request, const std::vector<std::string>& hosts) {
   AMEND_RETURN_IF_ERROR(CheckHost(request.header("host"), hosts));
   AMEND_RETURN_IF_ERROR(CheckOrigin(request));

@@ -5,13 +5,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "server/http_message.h"
 
 namespace amend {
-
-// Whether `host`, without a port, is this machine alone: "localhost", 127.0.0.0/8 or "[::1]".
-bool IsLoopbackHost(absl::string_view host);
 
 // Keeps foreign web pages in an operator's browser away from the console. Pure function.
 //

@@ -1,8 +1,5 @@
 #include "server/security/listener_check.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -41,18 +38,6 @@ absl::Status CheckListener(const SecurityOptions& options, absl::string_view fla
 }
 
 }  // namespace
-
-bool IsLoopback(absl::string_view host) {
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  const std::string name(host);
-  if (name == "localhost") return true;
-  in_addr v4{};
-  if (inet_pton(AF_INET, name.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  in6_addr v6{};
-  return inet_pton(AF_INET6, name.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
 
 absl::Status CheckListeners(const SecurityOptions& options, const std::string& grpc_address) {
   AMEND_RETURN_IF_ERROR(CheckFiles(options));

@@ -4,14 +4,9 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "server/security/security_options.h"
 
 namespace amend {
-
-// Whether only this machine reaches a listener at `host`: "localhost", 127.0.0.0/8 or ::1, with or
-// without brackets. Other names are not looked up, they are not. Thread-safe.
-bool IsLoopback(absl::string_view host);
 
 // FAILED_PRECONDITION, naming the flag and what is missing, where options do not fit each other (a
 // certificate without its key) or where an address of gRPC that other machines reach would be
