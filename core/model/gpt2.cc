@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
 
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
+#include "core/model/block_stack.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 
@@ -29,6 +31,10 @@ struct Gpt2Block {
   LayerNorm1d mlp_norm;
   Linear mlp_up;
   Linear mlp_down;
+
+  static constexpr std::array kProducts = {&Gpt2Block::query_key_value, &Gpt2Block::attention_out,
+                                           &Gpt2Block::mlp_up, &Gpt2Block::mlp_down};
+  static constexpr std::array kNorms = {&Gpt2Block::attention_norm, &Gpt2Block::mlp_norm};
 };
 
 struct Gpt2Weights {
@@ -39,19 +45,18 @@ struct Gpt2Weights {
   Linear head;  // tied to the token embedding
 };
 
-class Gpt2 : public CausalLm {
+class Gpt2 : public BlockStack<Gpt2, Gpt2Weights> {
  public:
-  Gpt2(const ModelConfig& config, const LoadOptions& options, Gpt2Weights weights)
-      : CausalLm(config, options), weights_(std::move(weights)) {}
+  using BlockStack::BlockStack;
 
   at::Tensor Embed(const at::Tensor& ids, const at::Tensor& positions) const override {
-    return at::embedding(weights_.token_embedding, ids) +
-           at::embedding(weights_.position_embedding, positions);
+    return BlockStack::Embed(ids, positions) +
+           at::embedding(weights().position_embedding, positions);
   }
 
   AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                          const at::Tensor&) const override {
-    const Gpt2Block& block = weights_.blocks[layer.value()];
+    const Gpt2Block& block = BlockAt(layer);
     const std::vector<at::Tensor> parts = block.query_key_value(block.attention_norm(hidden))
                                               .view({-1, 3, config().heads, config().head_dim})
                                               .unbind(1);
@@ -60,29 +65,20 @@ class Gpt2 : public CausalLm {
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
-    const Gpt2Block& block = weights_.blocks[layer.value()];
+    const Gpt2Block& block = BlockAt(layer);
     const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
     const at::Tensor key = block.mlp_up.Then(Activation::kGeluNew, block.mlp_norm(middle));
-    if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
-    return middle + hook->Apply(layer, key, block.mlp_down(key));
+    return AddDownProjection(layer, middle, key, hook);
   }
 
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
                                  const at::Tensor& positions,
                                  AttentionContext& attention) const override {
-    const Gpt2Block& block = weights_.blocks[layer.value()];
+    const Gpt2Block& block = BlockAt(layer);
     const AttentionInput input = Project(layer, hidden, positions);
     const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
     return block.mlp_up.Then(Activation::kGeluNew,
                              block.mlp_norm(block.attention_out.AddedTo(hidden, mixed)));
-  }
-
-  at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head.Float32(weights_.final_norm(hidden));
-  }
-
-  at::Tensor DownProjection(LayerIndex layer) const override {
-    return weights_.blocks[layer.value()].mlp_down.weight;
   }
 
   StoredProjection StoredDownProjection(LayerIndex layer) const override {
@@ -90,29 +86,8 @@ class Gpt2 : public CausalLm {
   }
 
   int64_t ParameterCount() const override {
-    const int64_t d = config().hidden_size;
-    const int64_t m = config().intermediate_size;
-    const int64_t block = 4 * d * d + 4 * d + 2 * d * m + m + d + 4 * d;
-    return (config().vocabulary_size + config().context_length) * d + config().layers * block +
-           2 * d;
+    return BlockStack::ParameterCount() + weights().position_embedding.numel();
   }
-
-  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
-                                                    int64_t rows) const override {
-    Gpt2Weights weights = weights_;
-    for (int layer = first.value(); layer < config().layers; ++layer) {
-      Gpt2Block& block = weights.blocks[layer];
-      for (Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
-        linear->Pack(dtype, rows);
-      }
-    }
-    weights.head.Pack(dtype, rows);
-    return std::make_shared<const Gpt2>(config(), load_options(), std::move(weights));
-  }
-
- private:
-  const Gpt2Weights weights_;
 };
 
 absl::StatusOr<Gpt2Block> ReadBlock(const WeightReader& reader, const ModelConfig& config,

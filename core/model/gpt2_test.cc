@@ -4,15 +4,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/matmul.h>
 
-#include <map>
 #include <vector>
 
 #include "core/base/testing/status_matchers.h"
 #include "core/base/testing/tensor_matchers.h"
-#include "core/model/attention.h"
 #include "core/model/checkpoint.h"
 #include "core/model/hook_point.h"
-#include "core/model/packed_forward.h"
+#include "core/model/testing/down_projection_input.h"
 #include "core/model/testing/full_forward.h"
 #include "core/model/testing/golden_logits.h"
 #include "gmock/gmock.h"
@@ -68,30 +66,9 @@ TEST(Gpt2Test, TheHookStandsBesideTheDownProjectionOfEveryBlock) {
               testing::Not(TensorRelativelyNear(FullForward(*model, tokens, nullptr), 1e-3)));
 }
 
-// Keeps what each down-projection reads.
-class InputHook : public DownProjectionHook {
- public:
-  at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
-                   const at::Tensor& output) const override {
-    inputs_[layer] = input;
-    return output;
-  }
-  const at::Tensor& input(LayerIndex layer) const { return inputs_.at(layer); }
-
- private:
-  mutable std::map<LayerIndex, at::Tensor> inputs_;
-};
-
 TEST(Gpt2Test, DownProjectionInputIsWhatTheHookSees) {
   const auto model = LoadDemo();
-  const std::vector<TokenId> row = {5, 17, 99, 1000};
-  const PackedTokens packed = PackTokens({row}, {}, at::kCPU);
-  const InputHook hook;
-  PackedAttention attention(packed.lengths, at::kCPU);
-  const at::Tensor hidden = model->Embed(packed.ids, packed.positions);
-  model->Block(LayerIndex(0), hidden, packed.positions, attention, &hook);
-  EXPECT_THAT(model->DownProjectionInput(LayerIndex(0), hidden, packed.positions, attention),
-              TensorNear(hook.input(LayerIndex(0)), 0));
+  ExpectDownProjectionInputIsWhatTheHookSees(*model, LayerIndex(0), {5, 17, 99, 1000});
 }
 
 TEST(Gpt2Test, DownProjectionIsOutByInThoughTheFileKeepsItInByOut) {

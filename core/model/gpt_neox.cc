@@ -1,8 +1,6 @@
 #include "core/model/gpt_neox.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/embedding.h>
-
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,9 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
+#include "core/model/block_stack.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 #include "core/model/rotary.h"
+#include "core/model/torch_device.h"
 
 namespace amend {
 namespace {
@@ -33,6 +33,11 @@ struct GptNeoxBlock {
   LayerNorm1d mlp_norm;
   Linear mlp_up;
   Linear mlp_down;
+
+  static constexpr std::array kProducts = {&GptNeoxBlock::query_key_value,
+                                           &GptNeoxBlock::attention_out, &GptNeoxBlock::mlp_up,
+                                           &GptNeoxBlock::mlp_down};
+  static constexpr std::array kNorms = {&GptNeoxBlock::attention_norm, &GptNeoxBlock::mlp_norm};
 };
 
 struct GptNeoxWeights {
@@ -43,38 +48,32 @@ struct GptNeoxWeights {
   Rotary rotary;
 };
 
-class GptNeox : public CausalLm {
+class GptNeox : public BlockStack<GptNeox, GptNeoxWeights> {
  public:
-  GptNeox(const ModelConfig& config, const LoadOptions& options, GptNeoxWeights weights)
-      : CausalLm(config, options), weights_(std::move(weights)) {}
-
-  at::Tensor Embed(const at::Tensor& ids, const at::Tensor&) const override {
-    return at::embedding(weights_.token_embedding, ids);
-  }
+  using BlockStack::BlockStack;
 
   AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                          const at::Tensor& positions) const override {
-    const GptNeoxBlock& block = weights_.blocks[layer.value()];
+    const GptNeoxBlock& block = BlockAt(layer);
     const int64_t h = config().heads;
     const at::Tensor parts =
         block.query_key_value(block.attention_norm(hidden)).view({-1, 3 * h, config().head_dim});
-    const at::Tensor rotated = weights_.rotary(parts.narrow(1, 0, 2 * h), positions);
+    const at::Tensor rotated = weights().rotary(parts.narrow(1, 0, 2 * h), positions);
     return {rotated.narrow(1, 0, h), rotated.narrow(1, h, h), parts.narrow(1, 2 * h, h)};
   }
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
-    const GptNeoxBlock& block = weights_.blocks[layer.value()];
+    const GptNeoxBlock& block = BlockAt(layer);
     const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
     const at::Tensor key = Key(block, config().parallel_residual ? hidden : middle);
-    if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
-    return middle + hook->Apply(layer, key, block.mlp_down(key));
+    return AddDownProjection(layer, middle, key, hook);
   }
 
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
                                  const at::Tensor& positions,
                                  AttentionContext& attention) const override {
-    const GptNeoxBlock& block = weights_.blocks[layer.value()];
+    const GptNeoxBlock& block = BlockAt(layer);
     // An MLP beside the attention needs nothing of it.
     if (config().parallel_residual) return Key(block, hidden);
     const AttentionInput input = Project(layer, hidden, positions);
@@ -82,46 +81,8 @@ class GptNeox : public CausalLm {
     return Key(block, block.attention_out.AddedTo(hidden, mixed));
   }
 
-  at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head.Float32(weights_.final_norm(hidden));
-  }
-
-  at::Tensor DownProjection(LayerIndex layer) const override {
-    return weights_.blocks[layer.value()].mlp_down.weight;
-  }
-
   StoredProjection StoredDownProjection(LayerIndex layer) const override {
     return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
-  }
-
-  int64_t ParameterCount() const override {
-    const auto of_norm = [](const LayerNorm1d& norm) {
-      return norm.weight.numel() + norm.bias.numel();
-    };
-    int64_t count = weights_.token_embedding.numel() + of_norm(weights_.final_norm);
-    if (!config().tied_head) count += CountOf(weights_.head);
-    for (const GptNeoxBlock& block : weights_.blocks) {
-      count += of_norm(block.attention_norm) + of_norm(block.mlp_norm);
-      for (const Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
-        count += CountOf(*linear);
-      }
-    }
-    return count;
-  }
-
-  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
-                                                    int64_t rows) const override {
-    GptNeoxWeights weights = weights_;
-    for (int layer = first.value(); layer < config().layers; ++layer) {
-      GptNeoxBlock& block = weights.blocks[layer];
-      for (Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
-        linear->Pack(dtype, rows);
-      }
-    }
-    weights.head.Pack(dtype, rows);
-    return std::make_shared<const GptNeox>(config(), load_options(), std::move(weights));
   }
 
  private:
@@ -129,8 +90,6 @@ class GptNeox : public CausalLm {
   at::Tensor Key(const GptNeoxBlock& block, const at::Tensor& input) const {
     return block.mlp_up.Then(config().activation, block.mlp_norm(input));
   }
-
-  const GptNeoxWeights weights_;
 };
 
 // From query, key and value of each head in turn to all queries, all keys, all values. x
@@ -183,13 +142,9 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptNeox(const ModelConfig& c
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
                          reader.ReadLayerNorm("gpt_neox.final_layer_norm", d, config.norm_epsilon));
-  weights.head.weight = weights.token_embedding;
-  if (!config.tied_head) {
-    AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("embed_out", d, config.vocabulary_size,
-                                                           kLayout, /*with_bias=*/false));
-  }
-  weights.rotary = Rotary(config, Rotary::Pairs::kHalves,
-                          options.device == Device::kCuda ? at::kCUDA : at::kCPU);
+  AMEND_ASSIGN_OR_RETURN(weights.head,
+                         reader.ReadHead("embed_out", config, weights.token_embedding));
+  weights.rotary = Rotary(config, Rotary::Pairs::kHalves, TorchDevice(options.device));
   return std::make_shared<const GptNeox>(config, options, std::move(weights));
 }
 

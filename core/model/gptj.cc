@@ -1,9 +1,6 @@
 #include "core/model/gptj.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
-
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,9 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
+#include "core/model/block_stack.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 #include "core/model/rotary.h"
+#include "core/model/torch_device.h"
 
 namespace amend {
 namespace {
@@ -30,6 +29,10 @@ struct GptjBlock {
   Linear attention_out;
   Linear mlp_up;
   Linear mlp_down;
+
+  static constexpr std::array kProducts = {&GptjBlock::query_key_value, &GptjBlock::attention_out,
+                                           &GptjBlock::mlp_up, &GptjBlock::mlp_down};
+  static constexpr std::array kNorms = {&GptjBlock::norm};
 };
 
 struct GptjWeights {
@@ -40,76 +43,37 @@ struct GptjWeights {
   Rotary rotary;
 };
 
-class Gptj : public CausalLm {
+class Gptj : public BlockStack<Gptj, GptjWeights> {
  public:
-  Gptj(const ModelConfig& config, const LoadOptions& options, GptjWeights weights)
-      : CausalLm(config, options), weights_(std::move(weights)) {}
-
-  at::Tensor Embed(const at::Tensor& ids, const at::Tensor&) const override {
-    return at::embedding(weights_.token_embedding, ids);
-  }
+  using BlockStack::BlockStack;
 
   AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                          const at::Tensor& positions) const override {
-    const GptjBlock& block = weights_.blocks[layer.value()];
+    const GptjBlock& block = BlockAt(layer);
     const std::vector<at::Tensor> parts = block.query_key_value(block.norm(hidden))
                                               .view({-1, 3, config().heads, config().head_dim})
                                               .unbind(1);
-    return {weights_.rotary(parts[0], positions), weights_.rotary(parts[1], positions), parts[2]};
+    return {weights().rotary(parts[0], positions), weights().rotary(parts[1], positions), parts[2]};
   }
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
-    const GptjBlock& block = weights_.blocks[layer.value()];
+    const GptjBlock& block = BlockAt(layer);
     const at::Tensor attended = block.attention_out.AddedTo(hidden, mixed);
     const at::Tensor key = block.mlp_up.Then(Activation::kGeluNew, block.norm(hidden));
-    if (hook == nullptr) return block.mlp_down.AddedTo(attended, key);
-    return attended + hook->Apply(layer, key, block.mlp_down(key));
+    return AddDownProjection(layer, attended, key, hook);
   }
 
   // The MLP stands beside the attention: it needs nothing of it.
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden, const at::Tensor&,
                                  AttentionContext&) const override {
-    const GptjBlock& block = weights_.blocks[layer.value()];
+    const GptjBlock& block = BlockAt(layer);
     return block.mlp_up.Then(Activation::kGeluNew, block.norm(hidden));
-  }
-
-  at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head.Float32(weights_.final_norm(hidden));
-  }
-
-  at::Tensor DownProjection(LayerIndex layer) const override {
-    return weights_.blocks[layer.value()].mlp_down.weight;
   }
 
   StoredProjection StoredDownProjection(LayerIndex layer) const override {
     return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
   }
-
-  int64_t ParameterCount() const override {
-    const int64_t d = config().hidden_size;
-    const int64_t m = config().intermediate_size;
-    const int64_t vocabulary = config().vocabulary_size;
-    return 2 * vocabulary * d + vocabulary +
-           config().layers * (4 * d * d + 2 * d * m + m + d + 2 * d) + 2 * d;
-  }
-
-  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
-                                                    int64_t rows) const override {
-    GptjWeights weights = weights_;
-    for (int layer = first.value(); layer < config().layers; ++layer) {
-      GptjBlock& block = weights.blocks[layer];
-      for (Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_up, &block.mlp_down}) {
-        linear->Pack(dtype, rows);
-      }
-    }
-    weights.head.Pack(dtype, rows);
-    return std::make_shared<const Gptj>(config(), load_options(), std::move(weights));
-  }
-
- private:
-  const GptjWeights weights_;
 };
 
 absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfig& config,
@@ -125,7 +89,7 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
                          reader.ReadLinear(prefix + "attn.k_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(const Linear value,
                          reader.ReadLinear(prefix + "attn.v_proj", d, d, kLayout, false));
-  block.query_key_value.weight = at::cat({query.weight, key.weight, value.weight}, 0);
+  block.query_key_value = Fused({query, key, value});
   AMEND_ASSIGN_OR_RETURN(block.attention_out,
                          reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.fc_in", d, m, kLayout));
@@ -152,8 +116,7 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadGptj(const ModelConfig& conf
                          reader.ReadLayerNorm("transformer.ln_f", d, config.norm_epsilon));
   AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("lm_head", d, config.vocabulary_size,
                                                          ProjectionLayout::kOutIn));
-  weights.rotary = Rotary(config, Rotary::Pairs::kNeighbours,
-                          options.device == Device::kCuda ? at::kCUDA : at::kCPU);
+  weights.rotary = Rotary(config, Rotary::Pairs::kNeighbours, TorchDevice(options.device));
   return std::make_shared<const Gptj>(config, options, std::move(weights));
 }
 

@@ -1,6 +1,7 @@
 #include "core/model/layers.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
@@ -74,15 +75,29 @@ at::Tensor SiluGate(const at::Tensor& x) {
   return at::silu(x.narrow(1, 0, m)) * x.narrow(1, m, m);
 }
 
+Linear Fused(const std::vector<Linear>& parts) {
+  std::vector<at::Tensor> weights, biases;
+  for (const Linear& part : parts) {
+    weights.push_back(part.weight);
+    if (part.bias.defined()) biases.push_back(part.bias);
+  }
+  Linear fused;
+  fused.weight = at::cat(weights, 0);
+  if (!biases.empty()) fused.bias = at::cat(biases, 0);
+  return fused;
+}
+
 int64_t CountOf(const Linear& linear) {
   return linear.weight.numel() + (linear.bias.defined() ? linear.bias.numel() : 0);
 }
+int64_t CountOf(const LayerNorm1d& norm) { return norm.weight.numel() + norm.bias.numel(); }
+int64_t CountOf(const RmsNorm1d& norm) { return norm.weight.numel(); }
 
 absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name,
                                               absl::Span<const int64_t> shape) const {
   AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor,
                          checkpoint_.Read(name, shape, TorchDtype(options_.dtype)));
-  return tensor.to(options_.device == Device::kCuda ? at::kCUDA : at::kCPU);
+  return tensor.to(TorchDevice(options_.device));
 }
 
 absl::StatusOr<Linear> WeightReader::ReadLinear(const std::string& prefix, int64_t in, int64_t out,
@@ -99,6 +114,13 @@ absl::StatusOr<Linear> WeightReader::ReadLinear(const std::string& prefix, int64
     AMEND_ASSIGN_OR_RETURN(linear.bias, Read(absl::StrCat(prefix, ".bias"), {out}));
   }
   return linear;
+}
+
+absl::StatusOr<Linear> WeightReader::ReadHead(const std::string& prefix, const ModelConfig& config,
+                                              const at::Tensor& embedding) const {
+  if (config.tied_head) return Linear{embedding, {}};
+  return ReadLinear(prefix, config.hidden_size, config.vocabulary_size, ProjectionLayout::kOutIn,
+                    /*with_bias=*/false);
 }
 
 absl::StatusOr<LayerNorm1d> WeightReader::ReadLayerNorm(const std::string& prefix, int64_t size,

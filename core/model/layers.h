@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/model/activation.h"
@@ -61,8 +62,13 @@ struct RmsNorm1d {
 // x [T, 2 m]: gates, then what they gate. Returns silu(gate) * up, [T, m].
 at::Tensor SiluGate(const at::Tensor& x);
 
-// Numbers in a weight and its bias.
+// Products of the same input as one, their outputs side by side.
+Linear Fused(const std::vector<Linear>& parts);
+
+// Numbers in the weight and, where there is one, the bias.
 int64_t CountOf(const Linear& linear);
+int64_t CountOf(const LayerNorm1d& norm);
+int64_t CountOf(const RmsNorm1d& norm);
 
 // Reads weights of one checkpoint to one device and dtype.
 class WeightReader {
@@ -74,6 +80,10 @@ class WeightReader {
   // `prefix`.weight and, where `with_bias`, `prefix`.bias.
   absl::StatusOr<Linear> ReadLinear(const std::string& prefix, int64_t in, int64_t out,
                                     ProjectionLayout layout, bool with_bias = true) const;
+  // The output head: `prefix`.weight [vocabulary, d] or, where the configuration ties them,
+  // `embedding`.
+  absl::StatusOr<Linear> ReadHead(const std::string& prefix, const ModelConfig& config,
+                                  const at::Tensor& embedding) const;
   absl::StatusOr<LayerNorm1d> ReadLayerNorm(const std::string& prefix, int64_t size,
                                             double epsilon) const;
   absl::StatusOr<RmsNorm1d> ReadRmsNorm(const std::string& prefix, int64_t size,

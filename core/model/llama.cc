@@ -1,9 +1,6 @@
 #include "core/model/llama.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
-
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,9 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/attention.h"
+#include "core/model/block_stack.h"
 #include "core/model/hook_point.h"
 #include "core/model/layers.h"
 #include "core/model/rotary.h"
+#include "core/model/torch_device.h"
 
 namespace amend {
 namespace {
@@ -33,6 +32,10 @@ struct LlamaBlock {
   RmsNorm1d mlp_norm;
   Linear mlp_gate_up;
   Linear mlp_down;
+
+  static constexpr std::array kProducts = {&LlamaBlock::query_key_value, &LlamaBlock::attention_out,
+                                           &LlamaBlock::mlp_gate_up, &LlamaBlock::mlp_down};
+  static constexpr std::array kNorms = {&LlamaBlock::attention_norm, &LlamaBlock::mlp_norm};
 };
 
 struct LlamaWeights {
@@ -43,81 +46,40 @@ struct LlamaWeights {
   Rotary rotary;
 };
 
-class Llama : public CausalLm {
+class Llama : public BlockStack<Llama, LlamaWeights> {
  public:
-  Llama(const ModelConfig& config, const LoadOptions& options, LlamaWeights weights)
-      : CausalLm(config, options), weights_(std::move(weights)) {}
-
-  at::Tensor Embed(const at::Tensor& ids, const at::Tensor&) const override {
-    return at::embedding(weights_.token_embedding, ids);
-  }
+  using BlockStack::BlockStack;
 
   AttentionInput Project(LayerIndex layer, const at::Tensor& hidden,
                          const at::Tensor& positions) const override {
-    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const LlamaBlock& block = BlockAt(layer);
     const int64_t h = config().heads;
     const int64_t g = config().kv_heads;
     const at::Tensor parts = block.query_key_value(block.attention_norm(hidden))
                                  .view({-1, h + 2 * g, config().head_dim});
-    const at::Tensor rotated = weights_.rotary(parts.narrow(1, 0, h + g), positions);
+    const at::Tensor rotated = weights().rotary(parts.narrow(1, 0, h + g), positions);
     return {rotated.narrow(1, 0, h), rotated.narrow(1, h, g), parts.narrow(1, h + g, g)};
   }
 
   at::Tensor Finish(LayerIndex layer, const at::Tensor& hidden, const at::Tensor& mixed,
                     const DownProjectionHook* hook) const override {
-    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const LlamaBlock& block = BlockAt(layer);
     const at::Tensor middle = block.attention_out.AddedTo(hidden, mixed);
     const at::Tensor key = Key(block, middle);
-    if (hook == nullptr) return block.mlp_down.AddedTo(middle, key);
-    return middle + hook->Apply(layer, key, block.mlp_down(key));
+    return AddDownProjection(layer, middle, key, hook);
   }
 
   at::Tensor DownProjectionInput(LayerIndex layer, const at::Tensor& hidden,
                                  const at::Tensor& positions,
                                  AttentionContext& attention) const override {
-    const LlamaBlock& block = weights_.blocks[layer.value()];
+    const LlamaBlock& block = BlockAt(layer);
     const AttentionInput input = Project(layer, hidden, positions);
     const at::Tensor mixed = attention.Attend(layer, input.query, input.key, input.value);
     return Key(block, block.attention_out.AddedTo(hidden, mixed));
   }
 
-  at::Tensor Head(const at::Tensor& hidden) const override {
-    return weights_.head.Float32(weights_.final_norm(hidden));
-  }
-
-  at::Tensor DownProjection(LayerIndex layer) const override {
-    return weights_.blocks[layer.value()].mlp_down.weight;
-  }
-
   StoredProjection StoredDownProjection(LayerIndex layer) const override {
     return {absl::StrCat(DownProjectionName(layer.value()), ".weight"), kLayout};
-  }
-
-  int64_t ParameterCount() const override {
-    int64_t count = weights_.token_embedding.numel() + weights_.final_norm.weight.numel();
-    if (!config().tied_head) count += CountOf(weights_.head);
-    for (const LlamaBlock& block : weights_.blocks) {
-      count += block.attention_norm.weight.numel() + block.mlp_norm.weight.numel();
-      for (const Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_gate_up, &block.mlp_down}) {
-        count += CountOf(*linear);
-      }
-    }
-    return count;
-  }
-
-  std::shared_ptr<const CausalLm> WithPackedWeights(LayerIndex first, Dtype dtype,
-                                                    int64_t rows) const override {
-    LlamaWeights weights = weights_;
-    for (int layer = first.value(); layer < config().layers; ++layer) {
-      LlamaBlock& block = weights.blocks[layer];
-      for (Linear* linear :
-           {&block.query_key_value, &block.attention_out, &block.mlp_gate_up, &block.mlp_down}) {
-        linear->Pack(dtype, rows);
-      }
-    }
-    weights.head.Pack(dtype, rows);
-    return std::make_shared<const Llama>(config(), load_options(), std::move(weights));
   }
 
  private:
@@ -125,22 +87,7 @@ class Llama : public CausalLm {
   static at::Tensor Key(const LlamaBlock& block, const at::Tensor& middle) {
     return SiluGate(block.mlp_gate_up(block.mlp_norm(middle)));
   }
-
-  const LlamaWeights weights_;
 };
-
-// Projections of the same input as one, their outputs side by side.
-Linear Fused(const std::vector<Linear>& parts) {
-  std::vector<at::Tensor> weights, biases;
-  for (const Linear& part : parts) {
-    weights.push_back(part.weight);
-    if (part.bias.defined()) biases.push_back(part.bias);
-  }
-  Linear fused;
-  fused.weight = at::cat(weights, 0);
-  if (!biases.empty()) fused.bias = at::cat(biases, 0);
-  return fused;
-}
 
 absl::StatusOr<LlamaBlock> ReadBlock(const WeightReader& reader, const ModelConfig& config,
                                      int layer) {
@@ -188,13 +135,8 @@ absl::StatusOr<std::shared_ptr<const CausalLm>> LoadLlama(const ModelConfig& con
   }
   AMEND_ASSIGN_OR_RETURN(weights.final_norm,
                          reader.ReadRmsNorm("model.norm", d, config.norm_epsilon));
-  weights.head.weight = weights.token_embedding;
-  if (!config.tied_head) {
-    AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadLinear("lm_head", d, config.vocabulary_size,
-                                                           kLayout, /*with_bias=*/false));
-  }
-  weights.rotary = Rotary(config, Rotary::Pairs::kHalves,
-                          options.device == Device::kCuda ? at::kCUDA : at::kCPU);
+  AMEND_ASSIGN_OR_RETURN(weights.head, reader.ReadHead("lm_head", config, weights.token_embedding));
+  weights.rotary = Rotary(config, Rotary::Pairs::kHalves, TorchDevice(options.device));
   return std::make_shared<const Llama>(config, options, std::move(weights));
 }
 

@@ -3,16 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/testing/status_matchers.h"
 #include "core/base/testing/tensor_matchers.h"
-#include "core/model/attention.h"
 #include "core/model/checkpoint.h"
-#include "core/model/hook_point.h"
-#include "core/model/packed_forward.h"
-#include "core/model/testing/full_forward.h"
+#include "core/model/testing/down_projection_input.h"
 #include "core/model/testing/golden_logits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,30 +43,9 @@ TEST_P(LlamaTest, LogitsAreThoseOfTransformers) {
   ExpectGoldenLogits(*model, absl::StrCat(kFolder, GetParam(), "/golden_logits.json"), 1e-5);
 }
 
-// Keeps what the down-projection reads.
-class InputHook : public DownProjectionHook {
- public:
-  at::Tensor Apply(LayerIndex, const at::Tensor& input, const at::Tensor& output) const override {
-    input_ = input;
-    return output;
-  }
-  const at::Tensor& input() const { return input_; }
-
- private:
-  mutable at::Tensor input_;
-};
-
 TEST_P(LlamaTest, DownProjectionInputIsWhatTheHookSees) {
   AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadTiny(GetParam(), ConfigOf(GetParam())));
-  const std::vector<TokenId> row = {3, 1, 4, 1, 5};
-  const PackedTokens packed = PackTokens({row}, {}, at::kCPU);
-  const InputHook hook;
-  PackedAttention attention(packed.lengths, at::kCPU);
-  const at::Tensor hidden = model->Embed(packed.ids, packed.positions);
-  model->Block(LayerIndex(1), hidden, packed.positions, attention, &hook);
-  EXPECT_EQ(hook.input().size(1), model->config().intermediate_size);
-  EXPECT_THAT(model->DownProjectionInput(LayerIndex(1), hidden, packed.positions, attention),
-              TensorNear(hook.input(), 0));
+  ExpectDownProjectionInputIsWhatTheHookSees(*model, LayerIndex(1), {3, 1, 4, 1, 5});
 }
 
 TEST_P(LlamaTest, DownProjectionIsOutByInAsTheFileKeepsIt) {

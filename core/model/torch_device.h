@@ -9,8 +9,11 @@
 namespace amend {
 
 // LibTorch's names for where a model's tensors are and what they hold.
+inline c10::Device TorchDevice(Device device) {
+  return c10::Device(device == Device::kCuda ? c10::kCUDA : c10::kCPU);
+}
 inline c10::Device TorchDevice(const CausalLm& model) {
-  return c10::Device(model.load_options().device == Device::kCuda ? c10::kCUDA : c10::kCPU);
+  return TorchDevice(model.load_options().device);
 }
 inline c10::ScalarType TorchDtype(Dtype dtype) {
   return dtype == Dtype::kBFloat16 ? c10::kBFloat16 : c10::kFloat;
