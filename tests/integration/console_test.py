@@ -1,14 +1,12 @@
 """The console in a real Chromium: it shows what a real server has, asks two revisions, and runs nobody else's code."""
 
 import http.client
-import http.server
 import json
-import os
 import re
 import threading
 import unittest
 
-from tests.integration import browser, harness
+from tests.integration import browser, harness, secure
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -255,67 +253,52 @@ class PageTest(ConsoleTest):
         window.wait_text("#connection", "connected")
 
 
-class AskingServer(http.server.BaseHTTPRequestHandler):
-    """The page's files, and an API without revisions that answers the bearer of "right" alone."""
-
-    TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-    TYPES |= {"svg": "image/svg+xml", "json": "application/json"}
-    BASE = {"revision": "0", "state": "VALIDATED", "edits": [], "edit_results": [], "edit_count": 0}
-    BASE |= {"line_edit_count": "0", "labels": ["live"], "withdrawn": [], "layer_norms": [], "pinned": False}
-    SERVER = {"version": "1", "model": {}, "live": {"revision": "0", "etag": "1"}, "latest_revision": "0"}
-    SERVER |= {"running_sequences": 0, "waiting_sequences": 0, "edit_queue_depth": 0}
-    ANSWERS = {
-        "/api/v1/status": {"server": SERVER, "kv_cache_usage_ratio": 0, "tokens": 0},
-        "/api/v1/revisions": {"revisions": [], "next_page_token": ""},
-        "/api/v1/revisions/0": BASE,
-        "/api/v1/audit": {"records": []},
-    }
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        path = self.path.split("?")[0]
-        if path not in self.ANSWERS:
-            name = "console.html" if path == "/" else os.path.basename(path)
-            if not os.path.exists(f"server/console/{name}"):
-                return self.reply(404, "json", b"{}")
-            with open(f"server/console/{name}", "rb") as file:
-                return self.reply(200, name.split(".")[-1], file.read())
-        if self.headers["Authorization"] != "Bearer right":
-            return self.reply(401, "json", json.dumps({"error": {"message": "a token is missing"}}).encode())
-        return self.reply(200, "json", json.dumps(self.ANSWERS[path]).encode())
-
-    def reply(self, status, kind, body):
-        self.send_response(status)
-        self.send_header("Content-Type", self.TYPES[kind])
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 @unittest.skipIf(browser.missing(), f"no {' or '.join(browser.missing())} here: run tools/setup")
-class SignInTest(unittest.TestCase):
+class SignInTest(secure.SecureTest):
+    def setUp(self):
+        super().setUp()
+        token = secure.sha256("may ask")
+        asks = secure.principal("asker", ["READER", "USER"], token_sha256=token)
+        self.server = self.start(flags=self.policy(secure.every_role() + asks))
+        self.window = browser.Browser()
+        self.addCleanup(self.window.close)
+        self.window.open(f"http://{self.server.http}/")
+
+    def sign_in(self, token):
+        self.window.type("#token", token)
+        self.window.click("#sign-in button")
+        self.window.wait(
+            "the token to be taken", lambda: self.window.run("return document.querySelector('#token').value === ''")
+        )
+
     def test_the_page_asks_for_a_token_and_keeps_it_for_its_tab_alone(self):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), AskingServer)
-        self.addCleanup(server.server_close)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(server.shutdown)
-        with browser.Browser() as window:
-            window.open(f"http://127.0.0.1:{server.server_port}/")
-            window.wait_text("#sign-in", "a token is missing")
-            window.type("#token", "wrong")
-            window.click("#sign-in button")
-            window.wait(
-                "the question again", lambda: window.run("return document.querySelector('#token').value === ''")
-            )
-            window.wait_text("#sign-in", "a token is missing")
-            window.type("#token", "right")
-            window.click("#sign-in button")
-            window.wait_text("#timeline", "Revision 0")
-            kept = window.run("return [sessionStorage.length, localStorage.length, document.cookie];")
-            self.assertEqual(kept, [1, 0, ""])
-            self.assertFalse(window.run("return document.querySelector('#sign-in').open;"))
+        window = self.window
+        window.wait_text("#sign-in", "this server asks who calls")
+        self.sign_in("wrong")
+        window.wait_text("#sign-in", "no principal has this bearer token")
+        self.sign_in(secure.token_of("READER"))
+        window.wait_text("#timeline", "Revision 0")
+        kept = window.run("return [sessionStorage.length, localStorage.length, document.cookie];")
+        self.assertEqual(kept, [1, 0, ""])
+        self.assertFalse(window.run("return document.querySelector('#sign-in').open;"))
+
+    def test_who_may_read_and_not_generate_is_told_so_in_the_answer(self):
+        self.sign_in_when_asked(secure.token_of("READER"))
+        self.window.type("#prompt", "The capital of Kenya is")
+        self.window.click("#ask-button")
+        self.window.wait_text("#answers .failed", "ROLE_MISSING")
+
+    def test_who_may_generate_gets_an_answer(self):
+        self.sign_in_when_asked("may ask")
+        self.window.type("#prompt", "The capital of Kenya is")
+        self.window.click("#ask-button")
+        self.window.wait("an answer", lambda: self.window.texts("#answers blockquote"))
+        self.assertEqual(self.window.texts("#answers .failed"), [])
+
+    def sign_in_when_asked(self, token):
+        self.window.wait("the question", lambda: self.window.run("return document.querySelector('#sign-in').open;"))
+        self.sign_in(token)
+        self.window.wait_text("#timeline", "Revision 0")
 
 
 class SourceTest(unittest.TestCase):
