@@ -408,6 +408,18 @@ TEST_F(WiringTest, AStoreOfAnotherModelIsRefusedAndStaysAsItIs) {
   EXPECT_THAT(Server::Start(options_), IsOk());
 }
 
+TEST_F(WiringTest, AStoreInANewerFormatIsRefusedAndStaysAsItIs) {
+  ASSERT_THAT(Server::Start(options_), IsOk());
+  const std::string store = options_.data_directory + "/store";
+  const std::string version = GetRaw(store, "meta", "format_version");
+  PutFormatVersion(store, 7);
+  EXPECT_THAT(Server::Start(options_),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr(store), HasSubstr("version 7"), HasSubstr("version 1"))));
+  PutRaw(store, "meta", "format_version", version);
+  EXPECT_THAT(Server::Start(options_), IsOk());
+}
+
 TEST_F(WiringTest, APortInUseIsNamed) {
   AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
   ServerOptions second = options_;

@@ -135,7 +135,7 @@ TEST_F(RocksDbRevisionStoreTest, OpenRefusesAStoreThatIsOpenInAnotherProcess) {
 
 TEST_F(RocksDbRevisionStoreTest, OpenRefusesANewerFormatNamingBothVersions) {
   OpenStore(path_);
-  PutRaw(path_, "meta", "format_version", EncodeCounter({"meta", "format_version"}, 7));
+  PutFormatVersion(path_, 7);
   EXPECT_THAT(RocksDbRevisionStore::Open({path_}),
               StatusIs(StatusCode::kFailedPrecondition,
                        AllOf(HasSubstr(path_), HasSubstr("version 7"), HasSubstr("version 1"))));

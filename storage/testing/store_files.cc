@@ -10,6 +10,7 @@
 
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
+#include "storage/record_codec.h"
 
 namespace amend {
 namespace {
@@ -64,6 +65,11 @@ void PutRaw(const std::string& path, const std::string& column_family, const std
   WithDb(path, [&](rocksdb::DB* db, const Families& families) {
     EXPECT_TRUE(db->Put(rocksdb::WriteOptions(), Find(families, column_family), key, value).ok());
   });
+}
+
+void PutFormatVersion(const std::string& path, uint64_t version) {
+  const ValueAddress address{"meta", "format_version"};
+  PutRaw(path, "meta", std::string(address.key), EncodeCounter(address, version));
 }
 
 void DeleteRaw(const std::string& path, const std::string& column_family, const std::string& key) {

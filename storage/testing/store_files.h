@@ -16,6 +16,8 @@ void FlushStore(const std::string& path);
 // Puts raw bytes under a key, with no digest.
 void PutRaw(const std::string& path, const std::string& column_family, const std::string& key,
             const std::string& value);
+// Makes it a store of this format version.
+void PutFormatVersion(const std::string& path, uint64_t version);
 // Deletes a key.
 void DeleteRaw(const std::string& path, const std::string& column_family, const std::string& key);
 // The raw bytes under a key; empty when there is none.
