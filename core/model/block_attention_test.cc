@@ -5,8 +5,10 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
 
 #include <limits>
 #include <memory>
@@ -143,6 +145,23 @@ TEST_P(BlockAttentionTest, LargeScoresPickOneValue) {
   AttendBlocks(rows, layer, query, output);
   const int64_t group = config_.heads / config_.kv_heads;
   EXPECT_THAT(output, TensorNear(value[17].repeat_interleave(group, 0).reshape({1, -1}), 0));
+}
+
+// The mean of two values that are neighbours in bfloat16 lies between them.
+TEST_P(BlockAttentionTest, RoundsTiesToEven) {
+  if (GetParam().dtype != at::kBFloat16) GTEST_SKIP() << "float32 is not rounded";
+  const auto cache = KvCache::Create(pool_.get(), {2, nullptr, {}});
+  const at::Tensor key = RandomKeys(2);
+  const at::Tensor value = at::full_like(key, 1 + 1.0 / 128);  // an odd last bit
+  value[1].fill_(1 + 2.0 / 128);
+  cache->Reserve(2);
+  const std::vector<BlockRow> rows = {{cache.get(), 0, 2}};
+  const LayerIndex layer(0);
+  WriteBlocks(rows, layer, key, value);
+  const at::Tensor query = at::zeros({2, config_.heads, config_.head_dim}, key.options());
+  const at::Tensor output = at::empty({2, width()}, query.options());
+  AttendBlocks(rows, layer, query, output);
+  EXPECT_THAT(output[1], TensorNear(at::full_like(output[1], 1 + 2.0 / 128), 0));
 }
 
 }  // namespace
