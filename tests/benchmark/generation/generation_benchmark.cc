@@ -82,26 +82,32 @@ double BestSeconds(int rounds, absl::FunctionRef<void()> body) {
   return best;
 }
 
-// Bytes per second that the threads read together: sums of 2 GiB, which no cache holds.
+// The sum of `count` numbers, a multiple of 32: four parts side by side, since the processor
+// fetches ahead along several lines of addresses faster than along one.
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) int64_t Sum(
+    const int64_t* numbers, int64_t count) {
+  int64_t parts[4][8] = {};
+  for (int64_t at = 0; at < count / 4; at += 8) {
+    for (int part = 0; part < 4; ++part) {
+      const int64_t* const eight = numbers + count / 4 * part + at;
+      for (int j = 0; j < 8; ++j) parts[part][j] += eight[j];
+    }
+  }
+  return std::accumulate(&parts[0][0], &parts[0][0] + 32, int64_t{0});
+}
+
+// Bytes per second that the threads read together, of 2 GiB, which no cache holds.
 double ReadBandwidth(int threads) {
   std::vector<int64_t> numbers((int64_t{2} << 30) / sizeof(int64_t), 1);
-  const int64_t size = static_cast<int64_t>(numbers.size());
+  const int64_t share = static_cast<int64_t>(numbers.size()) / threads / 32 * 32;
   std::vector<int64_t> sums(threads);
-  const double seconds = BestSeconds(8, [&] {
+  const double seconds = BestSeconds(16, [&] {
     ParallelFor(0, threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const auto first = numbers.begin() + size / threads * i;
-        // Several sums, so that additions do not wait for each other.
-        int64_t parts[8] = {};
-        for (int64_t at = 0; at + 8 <= size / threads; at += 8) {
-          for (int j = 0; j < 8; ++j) parts[j] += first[at + j];
-        }
-        sums[i] = std::accumulate(std::begin(parts), std::end(parts), int64_t{0});
-      }
+      for (int64_t i = begin; i < end; ++i) sums[i] = Sum(numbers.data() + share * i, share);
     });
   });
-  if (sums[0] != size / threads / 8 * 8) std::cerr << "wrong sum" << std::endl;
-  return static_cast<double>(size * sizeof(int64_t)) / seconds;
+  if (sums[0] != share) std::cerr << "wrong sum" << std::endl;
+  return static_cast<double>(share * threads * sizeof(int64_t)) / seconds;
 }
 
 // Multiplications and additions per second of one dense product of LibTorch's, as large as those
