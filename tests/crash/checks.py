@@ -169,8 +169,14 @@ def _check_revision(number, revision, state, batches):
         yield f"revision {number} is of {revision.session}[{revision.offset}], which is not in the ledger"
     elif (batch.revision, _STATE_OF_STAGE.get(batch.stage)) != (number, revision.state):
         yield f"revision {number} does not fit its batch: {revision} and {batch}"
-    elif batch.edit_count != revision.edit_count or batch.gate_report != revision.gate_report:
+    elif revision.edit_count not in _possible_counts(batch) or batch.gate_report != revision.gate_report:
         yield f"revision {number} and its batch differ: {revision} and {batch}"
+
+
+def _possible_counts(status):
+    """How many edits the revision of a batch may have: those left, or of none left those that were tried last."""
+    left = status.edit_count - len(dropped(status))
+    return [left] if left else range(1, status.edit_count + 1)
 
 
 def _check_marks(number, revision, parent, state):
@@ -256,6 +262,17 @@ def check_first_live(first_live, state, log):
         yield f"the server started with revision {first_live} live, not one of {sorted(allowed)}"
 
 
+def dropped(status):
+    """Places in its batch of the edits that the gate made be left out."""
+    return {result.index for result in status.edit_results if result.dropped}
+
+
+def kept(batch, status):
+    """The edits that a batch's revision has, in the order of their places there."""
+    gone = dropped(status)
+    return [edit for place, edit in enumerate(batch.edits) if place not in gone]
+
+
 def check_details(number, stub, state, log):
     """Reads one revision whole: its edits are those that were sent, its verdicts those of the batch."""
     revision = stub.GetRevision(revision_pb2.GetRevisionRequest(revision=number))
@@ -267,10 +284,14 @@ def check_details(number, stub, state, log):
     if batch is None:
         yield f"revision {number} is of {revision.session}[{revision.offset}], which nobody sent"
         return
-    if list(revision.edits) != batch.edits:
+    status = comparable(state.batches()[batch.key])
+    left = kept(batch, status) or [edit for edit in batch.edits if edit in revision.edits]
+    if list(revision.edits) != left:
         yield f"revision {number} has edits that differ from those sent as {batch.name}"
-    told = comparable(state.batches()[batch.key])
-    if list(revision.edit_results) != list(told.edit_results):
+    told = [status.edit_results[batch.edits.index(edit)] for edit in left] if status.edit_results else []
+    for place, result in enumerate(told):
+        result.index = place
+    if list(revision.edit_results) != told:
         yield f"revision {number} has other verdicts than {batch.name}"
 
 
@@ -382,7 +403,8 @@ def check_withdrawn(number, stub, state, log):
         return
     for edit in revision.withdrawn:
         made = state.revisions[edit.revision]
-        prompt = log.batches[made.session, made.offset].edits[edit.edit_index].prompt
+        key = made.session, made.offset
+        prompt = kept(log.batches[key], state.batches()[key])[edit.edit_index].prompt
         for at, fires in ((number, False), (revision.parent, True)):
             if at == 0 or Marks.of(state.revisions[at]).state != "there":
                 continue

@@ -37,6 +37,17 @@ class _Generation:
         return generation_pb2.GenerateResponse(hook_firings=firings)
 
 
+class _Revisions:
+    """Tells a revision whole."""
+
+    def __init__(self, revision):
+        self._revision = revision
+
+    def GetRevision(self, request):  # pylint: disable=invalid-name
+        assert request.revision == self._revision.revision
+        return self._revision
+
+
 class ChecksTest(unittest.TestCase):
     """Session "s" has made revision 1 (live by itself), session "t" revision 2 (staged), one batch waits."""
 
@@ -134,6 +145,46 @@ class ChecksTest(unittest.TestCase):
 
     def test_a_state_that_fits_the_log_is_well(self):
         self.assertEqual(self.found(), [])
+
+    def details(self, *edits, dropped=()):
+        """What is found of a revision that has these of the edits "x", "y", "z" that were sent."""
+        batch = self.log.send("u", [*_edits("x"), *_edits("y"), *_edits("z")], staged=False)
+        status = _status(batch, edit_pb2.LIVE, 3)
+        for place in range(3):
+            status.edit_results.add(index=place, reliability=place / 10, dropped=place in dropped)
+        self.state.ledger["u"] = [status]
+        told = revision_pb2.Revision(revision=3, session="u", offset=0)
+        for edit in edits:
+            told.edits.append(batch.edits[edit])
+            told.edit_results.add(index=len(told.edits) - 1, reliability=edit / 10)
+        return list(checks.check_details(3, _Revisions(told), self.state, self.log))
+
+    def test_a_revision_has_the_edits_that_were_sent(self):
+        self.assertEqual(self.details(0, 1, 2), [])
+
+    def test_a_revision_has_no_edit_that_was_dropped(self):
+        self.assertEqual(self.details(0, 2, dropped=[1]), [])
+
+    def test_an_edit_that_was_dropped_and_is_there_is_found(self):
+        self.assertEqual(len(self.details(0, 1, 2, dropped=[1])), 2)
+
+    def test_an_edit_that_is_not_there_is_found(self):
+        self.assertEqual(len(self.details(0, 2)), 2)
+
+    def test_another_edits_verdict_is_found(self):
+        self.assertEqual(len(self.details(1, 0, dropped=[2])), 2)
+
+    def test_a_revision_that_counts_a_dropped_edit_is_found(self):
+        batch = self.log.send("u", [*_edits("x"), *_edits("y")], staged=True)
+        status = _status(batch, edit_pb2.VALIDATED, 3)
+        status.edit_results.add(index=0, dropped=True)
+        status.edit_results.add(index=1)
+        self.state.ledger["u"] = [status]
+        self.add_revision(3, 2, batch, [])
+        self.add_audit(_record("validate", 3, 'session "u" offset 0', "live", stood=1))
+        self.assertEqual(self.found(), [])
+        self.state.revisions[3].edit_count = 2
+        self.assert_found("revision 3 and its batch differ")
 
     def test_a_lost_durable_batch_is_found(self):
         del self.state.ledger["s"][1]

@@ -25,8 +25,8 @@ class Edits:
         self._records = records
         self._random = random.Random(seed)
 
-    def batch(self, malformed=False):
-        records = self._random.sample(self._records, self._random.randint(1, 2))
+    def batch(self, most=2, malformed=False):
+        records = self._random.sample(self._records, self._random.randint(1, most))
         edits = [wire.edit_of(record) for record in records]
         if malformed:
             edits[-1].subject = "no such subject"
@@ -54,6 +54,7 @@ class Traffic:
             lambda: stream_edits(self, "promoting", staged=False),
             lambda: stream_edits(self, "strict", staged=False, reliability=1.0, locality=1.0),
             lambda: stream_edits(self, "staging", staged=True),
+            lambda: stream_edits(self, "dropping", staged=False, drops=True, reliability=1.0),
             lambda: submit_edits(self),
             lambda: generate_live(self),
             lambda: generate_pinned(self),
@@ -86,10 +87,17 @@ class Traffic:
         self.channel.close()
 
 
-def resume(traffic, session, staged, **thresholds):
-    """Opens a session's stream and sends again what has no outcome. Returns the stream and what is in flight."""
-    promotion = edit_pb2.STAGE_ONLY if staged else edit_pb2.PROMOTE_WHEN_VALIDATED
-    stream = wire.EditStream(traffic.channel, session, promotion=promotion, thresholds=thresholds)
+def resume(traffic, session, staged, drops=False, **thresholds):
+    """Opens a session's stream and sends again what has no outcome. Returns the stream and what is in flight.
+
+    With `drops`, edits that fail the gate are left out of their batches.
+    """
+    start = {
+        "promotion": edit_pb2.STAGE_ONLY if staged else edit_pb2.PROMOTE_WHEN_VALIDATED,
+        "failure_policy": edit_pb2.DROP_FAILING if drops else edit_pb2.ALL_OR_NOTHING,
+        "thresholds": thresholds,
+    }
+    stream = wire.EditStream(traffic.channel, session, **start)
     try:
         traffic.log.started(session, stream.read().started.next_offset)
         in_flight = {batch.offset: batch for batch in traffic.log.unfinished(session)}
@@ -108,14 +116,14 @@ def _read_batch(traffic, stream, in_flight):
         del in_flight[status.offset]
 
 
-def stream_edits(traffic, session, staged, **thresholds):
+def stream_edits(traffic, session, staged, drops=False, **thresholds):
     """One connection of a session: takes up where the last one ended, and sends a few batches more."""
     choose = random.Random(traffic.random.random())
-    stream, in_flight = resume(traffic, session, staged, **thresholds)
+    stream, in_flight = resume(traffic, session, staged, drops, **thresholds)
     try:
         for _ in range(choose.randint(1, 8)):
             for _ in range(choose.randint(1, 3) - len(in_flight)):
-                edits = traffic.source.batch(malformed=choose.random() < 0.05)
+                edits = traffic.source.batch(most=5 if drops else 2, malformed=choose.random() < 0.05)
                 batch = traffic.log.send(session, edits, staged)
                 in_flight[batch.offset] = batch
                 stream.send(batch.offset, batch.edits)

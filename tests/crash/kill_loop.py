@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from amend.v1 import edit_pb2
 from tests.crash import checks, clients, log as logs
 from tests.integration import harness
 
@@ -119,6 +120,8 @@ class Store:
         self._report.add("label moves", state.generation)
         cancelled = [b for b in state.batches().values() if b.error.code == checks.CANCELLED]
         self._report.add("batches cancelled", len(cancelled))
+        partly = [b for b in state.batches().values() if b.stage == edit_pb2.LIVE and checks.dropped(b)]
+        self._report.add("live batches of which edits were dropped", len(partly))
         self._report.add("moves of the label canary", self.log.count("canary moved"))
         self._report.add("revisions that withdraw edits", sum(bool(r.withdrawn) for r in state.revisions.values()))
         for verb in ("withdraw", "pin", "unpin", "delete", "undelete", "purge"):
