@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/isnan.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
@@ -162,6 +163,20 @@ TEST_P(BlockAttentionTest, RoundsTiesToEven) {
   const at::Tensor output = at::empty({2, width()}, query.options());
   AttendBlocks(rows, layer, query, output);
   EXPECT_THAT(output[1], TensorNear(at::full_like(output[1], 1 + 2.0 / 128), 0));
+}
+
+// What is no number must not become one, or infinity, in rounding: the gate looks for it.
+TEST_P(BlockAttentionTest, NaNStaysNaN) {
+  const auto cache = KvCache::Create(pool_.get(), {1, nullptr, {}});
+  const at::Tensor key = RandomKeys(1);
+  const at::Tensor value = at::full_like(key, std::numeric_limits<float>::quiet_NaN());
+  cache->Reserve(1);
+  const std::vector<BlockRow> rows = {{cache.get(), 0, 1}};
+  const LayerIndex layer(0);
+  WriteBlocks(rows, layer, key, value);
+  const at::Tensor output = at::zeros({1, width()}, key.options());
+  AttendBlocks(rows, layer, Random(1, config_.heads), output);
+  EXPECT_TRUE(at::isnan(output).all().item<bool>());
 }
 
 }  // namespace
