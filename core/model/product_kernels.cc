@@ -131,15 +131,16 @@ HWY_INLINE void Accumulate(const BFloat16Bits* const* weight, const float* x, in
     }
   }
   for (int64_t i = 0; i < count; i += 2 * lanes) {
-    for (const bool odd : {false, true}) {
+    // Unrolled too: as a loop it costs a fifth of the time.
+    AMEND_UNROLL for (int odd = 0; odd < 2; ++odd) {
       Floats w[kOutputs];
       AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
         const auto pairs = hn::LoadU(bits_tag, reinterpret_cast<const uint32_t*>(weight[o] + i));
-        if (!odd && ahead != 0) __builtin_prefetch(weight[o] + i + ahead, 0, 2);
-        w[o] = hn::BitCast(d, odd ? hn::And(pairs, upper) : hn::ShiftLeft<16>(pairs));
+        if (odd == 0 && ahead != 0) __builtin_prefetch(weight[o] + i + ahead, 0, 2);
+        w[o] = hn::BitCast(d, odd != 0 ? hn::And(pairs, upper) : hn::ShiftLeft<16>(pairs));
       }
       AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
-        const Floats number = hn::LoadU(d, x + t * x_stride + i + (odd ? lanes : 0));
+        const Floats number = hn::LoadU(d, x + t * x_stride + i + odd * lanes);
         AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
           sum[t][o] = hn::MulAdd(w[o], number, sum[t][o]);
         }
