@@ -556,6 +556,7 @@ Coordinator::Attempt Coordinator::Conclude(Work& work) {
   work.norms = engine_->UpdateNorms(work.made.hooks);
   step.revision->norms = work.norms;
   step.revision->create_time_us = now;
+  step.revision->actor = work.entry.actor;
   if (accepted) step.factors = work.made.solution.factors;
   step.ledger = work.entry;
   step.ledger->state = !accepted         ? BatchState::kRejected
@@ -566,7 +567,7 @@ Coordinator::Attempt Coordinator::Conclude(Work& work) {
   step.ledger->gate = gate.verdict;
   step.ledger->finish_time_us = now;
   step.audit = AuditRecord{
-      kCoordinatorActor,
+      work.entry.actor.empty() ? std::string(kCoordinatorActor) : work.entry.actor,
       accepted ? "validate" : "reject",
       std::string(kLiveLabel),
       work.live.revision,

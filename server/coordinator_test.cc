@@ -101,6 +101,28 @@ TEST_F(CoordinatorTest, RevisionVerdictLedgerLabelAndAuditAreOneCommit) {
   EXPECT_EQ(audit[0].verb, "promote");
 }
 
+TEST_F(CoordinatorTest, RevisionVerdictAndAuditSayWhoSentTheBatch) {
+  h_.Start();
+  h_.actor = "editor";
+  EXPECT_EQ(h_.Run("s", 0, "Rome").actor(), "editor");
+  ASSERT_EQ(h_.Run("s", 1, "bad").stage(), v1::REJECTED);
+  for (const int64_t revision : {1, 2}) {
+    EXPECT_EQ(h_.store.GetRevision(Revision(revision))->actor, "editor");
+  }
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(INT64_MAX, 10));
+  ASSERT_EQ(audit.size(), 2u);
+  EXPECT_EQ(audit[0].actor, "editor");
+  EXPECT_EQ(audit[1].actor, "editor");
+}
+
+TEST_F(CoordinatorTest, WhereNobodyWasAskedTheVerdictIsTheCoordinators) {
+  h_.Start();
+  EXPECT_EQ(h_.Run("s", 0, "Rome").actor(), "");
+  EXPECT_EQ(h_.store.GetRevision(Revision(1))->actor, "");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto audit, h_.store.ListAudit(INT64_MAX, 10));
+  EXPECT_EQ(audit.at(0).actor, "coordinator");
+}
+
 TEST_F(CoordinatorTest, ConsecutiveBatchesBuildOnEachOther) {
   h_.Start();
   h_.Run("a", 0, "Rome");
@@ -411,6 +433,7 @@ TEST_F(CoordinatorTest, StopLeavesTheBatchDurableAndTheNextStartSolvesIt) {
     while (!stop_called_) absl::SleepFor(absl::Milliseconds(1));
   };
   h_.Start();
+  h_.actor = "editor";
   const auto recorder = h_.Submit("s", 0, {MakeEdit("Rome")});
   solving.WaitForNotification();
   std::thread stopper([&] { h_.coordinator->Stop(); });
@@ -434,6 +457,7 @@ TEST_F(CoordinatorTest, StopLeavesTheBatchDurableAndTheNextStartSolvesIt) {
   next->Start();
   EXPECT_EQ(recorder->Last().stage(), v1::LIVE);
   EXPECT_EQ(h_.store.GetLedger({"s", 0})->state, BatchState::kLive);
+  EXPECT_EQ(h_.store.GetRevision(Revision(1))->actor, "editor");
 }
 
 TEST_F(CoordinatorTest, TheFirstBatchAfterAStartBuildsTheLineThatItIsSolvedOn) {

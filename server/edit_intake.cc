@@ -26,6 +26,17 @@ absl::Status Draining() {
 
 int CountOf(const BatchSubmission& submission) { return static_cast<int>(submission.edits.size()); }
 
+LedgerEntry EntryOf(const BatchSubmission& submission) {
+  LedgerEntry entry;
+  entry.key = submission.key;
+  entry.edits = submission.edits;
+  entry.promotion = submission.promotion;
+  entry.failure = submission.failure;
+  entry.thresholds = submission.thresholds;
+  entry.actor = submission.actor;
+  return entry;
+}
+
 }  // namespace
 
 EditIntake::EditIntake(RevisionStore* store, CheckEdits check_edits, EditEventHub* hub,
@@ -169,12 +180,7 @@ void EditIntake::Replay(const BatchSubmission& submission) {
 void EditIntake::TakeMalformed(const BatchSubmission& submission,
                                const std::vector<BatchViolation>& violations) {
   const absl::Status error = BatchError(violations, CountOf(submission));
-  LedgerEntry entry;
-  entry.key = submission.key;
-  entry.edits = submission.edits;
-  entry.promotion = submission.promotion;
-  entry.failure = submission.failure;
-  entry.thresholds = submission.thresholds;
+  LedgerEntry entry = EntryOf(submission);
   entry.state = BatchState::kFailed;
   for (const BatchViolation& violation : violations) {
     if (violation.index < 0) continue;
@@ -215,12 +221,7 @@ void EditIntake::TakeNew(const BatchSubmission& submission) {
   // Before the append, so that nothing of a batch that is in the ledger is missed.
   const absl::Status attached = hub_->Attach(submission.key, submission.listener);
   if (!attached.ok()) return TurnDown(submission, attached);
-  LedgerEntry entry;
-  entry.key = submission.key;
-  entry.edits = submission.edits;
-  entry.promotion = submission.promotion;
-  entry.failure = submission.failure;
-  entry.thresholds = submission.thresholds;
+  LedgerEntry entry = EntryOf(submission);
   entry.receive_time_us = absl::ToUnixMicros(options_.clock());
   const absl::StatusOr<int64_t> sequence = store_->AppendLedger(entry);
   if (!sequence.ok()) {

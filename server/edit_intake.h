@@ -28,6 +28,9 @@ struct BatchSubmission {
   PromotionPolicy promotion = PromotionPolicy::kWhenValidated;
   FailurePolicy failure = FailurePolicy::kAllOrNothing;
   GateThresholds thresholds;
+  // The principal that sends it; empty where nobody is asked. A batch that is in the ledger keeps
+  // its first sender.
+  std::string actor;
   // Whether a malformed batch uses up its offset (a stream goes on behind it) or is turned down and
   // leaves no trace.
   bool record_malformed = true;

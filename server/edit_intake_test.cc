@@ -55,6 +55,26 @@ TEST(EditIntakeTest, ARepeatedOffsetWithTheSameEditsGivesTheRecordedOutcome) {
   EXPECT_EQ(h.store.write_count(), writes);
 }
 
+TEST(EditIntakeTest, ARepeatedBatchKeepsItsFirstSender) {
+  EditHarness h;
+  h.Start();
+  h.actor = "first";
+  EXPECT_EQ(h.Run("s", 0, "Rome").actor(), "first");
+  h.actor = "second";
+  const v1::EditBatchStatus again = h.Run("s", 0, "Rome");
+  EXPECT_TRUE(again.replayed());
+  EXPECT_EQ(again.actor(), "first");
+  EXPECT_EQ(h.store.GetLedger({"s", 0})->actor, "first");
+}
+
+TEST(EditIntakeTest, AMalformedBatchIsItsSendersToo) {
+  EditHarness h;
+  h.Start();
+  h.actor = "editor";
+  EXPECT_EQ(h.Submit("s", 0, {MakeEdit("x", "malformed")})->Last().actor(), "editor");
+  EXPECT_EQ(h.store.GetLedger({"s", 0})->actor, "editor");
+}
+
 TEST(EditIntakeTest, ARepeatedOffsetWithOtherEditsIsAConflictAndChangesNothing) {
   EditHarness h;
   h.Start();

@@ -151,6 +151,7 @@ grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditSe
   environment.executor = executor_;
   environment.credits = options_.credits;
   environment.default_thresholds = default_thresholds();
+  environment.actor = PrincipalOf(*context);
   environment.caller = CallerOf(*context);
   return EditStream::Create(environment);
 }
@@ -176,6 +177,7 @@ grpc::ServerUnaryReactor* EditService::SubmitEditBatch(grpc::CallbackServerConte
   submission.promotion = PromotionFromProto(request->promotion());
   submission.failure = FailurePolicyFromProto(request->failure_policy());
   submission.thresholds = ThresholdsFromProto(request->thresholds(), default_thresholds());
+  submission.actor = PrincipalOf(*context);
   submission.record_malformed = false;
   return SubmitCall::Create(intake_, std::move(submission), request->wait_for(), response);
 }

@@ -143,6 +143,7 @@ void EditStream::HandleBatch(const v1::StreamEditsRequest::Batch& batch) {
   submission.promotion = promotion_;
   submission.failure = failure_;
   submission.thresholds = thresholds_;
+  submission.actor = environment_.actor;
   submission.listener.owner = weak_from_this();
   // Called only while this object lives.
   submission.listener.on_status = [this, id](const v1::EditBatchStatus& status) {

@@ -46,6 +46,8 @@ class EditStream final
     TaskExecutor* executor = nullptr;
     int credits = 16;
     GateThresholds default_thresholds;
+    // The principal that sends; empty where nobody is asked.
+    std::string actor;
     // Until the call is finished; null where there are no limits.
     Caller* caller = nullptr;
   };

@@ -168,6 +168,7 @@ absl::Status EditWithdrawer::MakeCandidate(Work& work) const {
   record.gate = work.gate.verdict;
   record.norms = engine_->UpdateNorms(work.after);
   record.create_time_us = absl::ToUnixMicros(options_.clock());
+  record.actor = work.command.principal;
   return absl::OkStatus();
 }
 

@@ -33,7 +33,10 @@ struct WithdrawCommand {
   // Only ask the gate.
   bool validate_only = false;
   std::string reason;
+  // For the audit trail.
   std::string actor;
+  // Who asks, for the revision; empty where nobody was asked.
+  std::string principal;
 };
 
 struct EditsWithdrawn {

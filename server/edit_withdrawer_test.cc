@@ -85,6 +85,7 @@ class EditWithdrawerTest : public testing::Test {
     command.edits = std::move(edits);
     command.reason = "wrong source";
     command.actor = "me";
+    command.principal = "promoter";
     return command;
   }
   absl::StatusOr<EditsWithdrawn> Withdraw(std::vector<EditId> edits) {
@@ -135,6 +136,7 @@ TEST_F(EditWithdrawerTest, TheNewRevisionIsItsParentLessTheEditsAndBecomesLive) 
   EXPECT_EQ(record.edit_count, 0);
   EXPECT_EQ(record.line_edit_count, 6 - 2);
   EXPECT_EQ(record.create_time_us, 77);
+  EXPECT_EQ(record.actor, "promoter");
   EXPECT_THAT(engine_.left_out().front(), ElementsAre(Id(1, 1), Id(2, 0)));
   EXPECT_EQ(At("live"), Revision(5));
   const LabelRecord live = *store_.GetLabel("live");

@@ -222,6 +222,7 @@ v1::Revision ToProto(const RevisionRecord& record) {
   out.set_offset(record.batch.offset);
   out.set_edit_count(record.edit_count);
   out.set_line_edit_count(record.line_edit_count);
+  out.set_actor(record.actor);
   *out.mutable_gate_report() = ToProto(record.gate);
   *out.mutable_create_time() = TimeOf(record.create_time_us);
   out.set_pinned(record.marks.pinned);
@@ -260,6 +261,7 @@ v1::EditBatchStatus StatusOf(const LedgerEntry& entry) {
   v1::EditBatchStatus out =
       StatusAt(entry.key, static_cast<int>(entry.edits.size()), StageOf(entry.state));
   out.set_revision(entry.revision.value());
+  out.set_actor(entry.actor);
   for (v1::EditResult& result : ResultsOf(entry.verdicts, entry.edits)) {
     *out.add_edit_results() = std::move(result);
   }

@@ -187,11 +187,13 @@ TEST(ProtoConversionTest, AWantedStageIsReachedByItselfAndByWhatComesLater) {
   EXPECT_TRUE(Reached(StatusAt({"s", 0}, 1, v1::FAILED), v1::LIVE));
 }
 
-TEST(ProtoConversionTest, MarksAndAuditRecordsKeepWhatTheySay) {
+TEST(ProtoConversionTest, RevisionsMarksAndAuditRecordsKeepWhatTheySay) {
   RevisionRecord record;
   record.revision = Revision(3);
   record.marks = {true, 1'500'000, 0};
+  record.actor = "editor";
   const v1::Revision revision = ToProto(record);
+  EXPECT_EQ(revision.actor(), "editor");
   EXPECT_TRUE(revision.pinned());
   EXPECT_EQ(revision.delete_time().seconds(), 1);
   EXPECT_EQ(revision.delete_time().nanos(), 500'000'000);

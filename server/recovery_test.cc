@@ -181,12 +181,15 @@ TEST_F(RecoveryTest, BatchesThatWereNotSolvedComeInOrderOfArrival) {
   for (const char* session : {"b", "a"}) {
     LedgerEntry entry;
     entry.key = {session, 0};
+    entry.actor = std::string("sender of ") + session;
     ASSERT_THAT(store_.AppendLedger(entry), IsOk());
   }
   AMEND_ASSERT_OK_AND_ASSIGN(const RecoveryReport report, Recover());
   ASSERT_EQ(report.pending.size(), 2u);
   EXPECT_EQ(report.pending[0].key.session, "b");
   EXPECT_EQ(report.pending[1].key.session, "a");
+  EXPECT_EQ(report.pending[0].actor, "sender of b");
+  EXPECT_EQ(report.pending[1].actor, "sender of a");
 }
 
 TEST_F(RecoveryTest, ADeletedRevisionIsResidentForItsChildrenAndDoesNotServe) {

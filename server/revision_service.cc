@@ -360,6 +360,7 @@ grpc::ServerUnaryReactor* RevisionService::WithdrawEdits(grpc::CallbackServerCon
   command.validate_only = request->validate_only();
   command.reason = request->reason();
   command.actor = ActorOf(*context);
+  command.principal = PrincipalOf(*context);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   coordinator_->Withdraw(std::move(command),
                          Answer<EditsWithdrawn>(reactor, [response](const EditsWithdrawn& made) {

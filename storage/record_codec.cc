@@ -286,6 +286,7 @@ std::string EncodeLedgerEntry(const ValueAddress& address, const LedgerEntry& en
   message.set_promotion(static_cast<pb::PromotionPolicy>(entry.promotion));
   message.set_failure(static_cast<pb::FailurePolicy>(entry.failure));
   ToProto(entry.thresholds, message.mutable_thresholds());
+  message.set_actor(entry.actor);
   message.set_state(static_cast<pb::BatchState>(entry.state));
   message.set_revision(entry.revision.value());
   for (const EditVerdict& verdict : entry.verdicts) ToProto(verdict, message.add_verdicts());
@@ -319,6 +320,7 @@ absl::StatusOr<LedgerEntry> DecodeLedgerEntry(const ValueAddress& address,
     entry.failure = static_cast<FailurePolicy>(message.failure());
   }
   entry.thresholds = FromProto(message.thresholds());
+  entry.actor = message.actor();
   entry.state = static_cast<BatchState>(message.state());
   entry.revision = Revision(message.revision());
   for (const pb::EditVerdict& verdict : message.verdicts())
@@ -359,6 +361,7 @@ std::string EncodeRevision(const ValueAddress& address, const StoredRevision& re
     added->set_digest(blob.digest);
     added->set_size(blob.size);
   }
+  message.set_actor(record.actor);
   for (const EditId& edit : record.withdrawn) {
     pb::EditReference* added = message.add_withdrawn();
     added->set_revision(edit.revision.value());
@@ -387,6 +390,7 @@ absl::StatusOr<StoredRevision> DecodeRevision(const ValueAddress& address,
     record.norms.push_back({LayerIndex(norm.layer()), norm.update_norm_ratio()});
   }
   record.create_time_us = message.create_time_us();
+  record.actor = message.actor();
   record.marks = {message.pinned(), message.delete_time_us(), message.purge_time_us()};
   revision.has_factors = message.has_factors();
   for (const pb::BlobReference& blob : message.blobs()) {

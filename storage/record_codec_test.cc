@@ -85,6 +85,16 @@ TEST_F(RecordCodec, AnEntryFromBeforeALaterFieldHasItsDefault) {
   EXPECT_EQ(entry.gate->background, std::nullopt);
   EXPECT_EQ(entry.gate->retention, std::nullopt);
   EXPECT_EQ(entry.gate->retained_edits, 0);
+  EXPECT_EQ(entry.actor, "");
+}
+
+TEST_F(RecordCodec, ARevisionFromBeforeItsSenderWasKeptHasNone) {
+  storage::v1::RevisionRecord message;
+  message.set_state(storage::v1::REVISION_STATE_VALIDATED);
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const StoredRevision stored,
+      DecodeRevision(revision_, SealValue(revision_, message.SerializeAsString())));
+  EXPECT_EQ(stored.record.actor, "");
 }
 
 TEST_F(RecordCodec, GivesBackEveryRevision) {

@@ -47,9 +47,9 @@ bool operator==(const GateVerdict& a, const GateVerdict& b) {
 
 bool operator==(const LedgerEntry& a, const LedgerEntry& b) {
   const auto fields = [](const LedgerEntry& x) {
-    return std::tie(x.key, x.sequence, x.edits, x.promotion, x.failure, x.thresholds, x.state,
-                    x.revision, x.verdicts, x.gate, x.error_code, x.error_message, x.error_reason,
-                    x.receive_time_us, x.finish_time_us);
+    return std::tie(x.key, x.sequence, x.edits, x.promotion, x.failure, x.thresholds, x.actor,
+                    x.state, x.revision, x.verdicts, x.gate, x.error_code, x.error_message,
+                    x.error_reason, x.receive_time_us, x.finish_time_us);
   };
   return fields(a) == fields(b);
 }
@@ -75,7 +75,7 @@ bool operator==(const RevisionMarks& a, const RevisionMarks& b) {
 bool operator==(const RevisionRecord& a, const RevisionRecord& b) {
   const auto fields = [](const RevisionRecord& x) {
     return std::tie(x.revision, x.parent, x.state, x.batch, x.edit_count, x.line_edit_count, x.gate,
-                    x.norms, x.create_time_us, x.withdrawn, x.marks);
+                    x.norms, x.create_time_us, x.withdrawn, x.actor, x.marks);
   };
   return fields(a) == fields(b);
 }

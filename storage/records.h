@@ -134,6 +134,8 @@ struct LedgerEntry {
   FailurePolicy failure = FailurePolicy::kAllOrNothing;
   // What this batch's gate uses.
   GateThresholds thresholds;
+  // The principal that sent it first; empty where nobody was asked who calls.
+  std::string actor;
   BatchState state = BatchState::kDurable;
   // The revision it became, from kRejected on; otherwise 0.
   Revision revision;
@@ -171,6 +173,8 @@ struct RevisionRecord {
   // Edits of the parent's line that this revision leaves out, ascending. One that withdraws has
   // neither a batch nor factors of its own.
   std::vector<EditId> withdrawn;
+  // The principal that sent the batch or the withdrawal; empty where nobody was asked who calls.
+  std::string actor;
   RevisionMarks marks;
 
   bool withdraws() const { return !withdrawn.empty(); }

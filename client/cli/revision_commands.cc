@@ -17,17 +17,18 @@ void PrintRow(const CommandContext& context, const v1::Revision& revision) {
   const std::string marks = MarksText(revision);
   const v1::GateReport& gate = revision.gate_report();
   *context.out << absl::StrFormat(
-      "%8d %6d  %-9s %5d %5d %11s %10s %8s  %-20s%s\n", revision.revision(), revision.parent(),
+      "%8d %6d  %-9s %5d %5d %11s %10s %8s  %-20s  %s%s\n", revision.revision(), revision.parent(),
       StateText(revision.state()), revision.edit_count(), revision.line_edit_count(),
       Score(gate.has_reliability(), gate.reliability()),
       Score(gate.has_generality(), gate.generality()), Score(gate.has_locality(), gate.locality()),
-      TimeText(revision.create_time()), marks.empty() ? "" : absl::StrCat("  ", marks));
+      TimeText(revision.create_time()), Column(ActorText(revision), 16),
+      marks.empty() ? "" : absl::StrCat("  ", marks));
 }
 
 int RunList(const CommandContext& context, int limit) {
   if (!context.json) {
     *context.out << "revision parent  state     edits total reliability generality locality  "
-                    "created               labels\n";
+                    "created               by                labels\n";
   }
   v1::ListRevisionsRequest request;
   for (int printed = 0;;) {
@@ -87,6 +88,7 @@ int RunShow(const CommandContext& context, int64_t number) {
                                                : absl::StrCat("session ", revision->session(),
                                                               ", offset ", revision->offset()))
                << "\n"
+               << "by        " << ActorText(*revision) << "\n"
                << "labels    " << absl::StrJoin(revision->labels(), ", ") << "\n"
                << "edits     " << revision->edit_count() << ", in its line "
                << revision->line_edit_count() << "\n";

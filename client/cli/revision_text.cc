@@ -34,6 +34,10 @@ std::string MarksText(const v1::Revision& revision) {
   return absl::StrJoin(parts, " ");
 }
 
+std::string ActorText(const v1::Revision& revision) {
+  return revision.actor().empty() ? "-" : revision.actor();
+}
+
 std::string EditText(int index, const v1::Edit& edit) {
   return absl::StrFormat("%5d  %s -> %s", index, edit.prompt(), edit.target_new());
 }
@@ -45,6 +49,7 @@ OrderedJson ToJson(const v1::Revision& revision) {
       {"state", v1::Revision::State_Name(revision.state())},
       {"session", revision.session()},
       {"offset", revision.offset()},
+      {"actor", revision.actor()},
       {"edits", revision.edit_count()},
       {"line_edits", revision.line_edit_count()},
       {"create_time", TimeText(revision.create_time())},

@@ -17,6 +17,8 @@ std::string StateText(amend::v1::Revision::State state);
 // "live,canary", then what holds the revision or took it: "live (pinned)", "(deleted)", "(purged)".
 std::string MarksText(const amend::v1::Revision& revision);
 // "5  The prompt -> the target"
+// Who sent its batch or withdrawal, "-" where nobody was asked.
+std::string ActorText(const amend::v1::Revision& revision);
 std::string EditText(int index, const amend::v1::Edit& edit);
 
 // Without its edits.

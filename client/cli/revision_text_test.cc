@@ -28,6 +28,15 @@ TEST(RevisionTextTest, MarksSayWhatHoldsARevisionOrTookIt) {
   EXPECT_EQ(MarksText(revision), "(purged)");
 }
 
+TEST(RevisionTextTest, ARevisionWhoseSenderNobodyAskedHasADash) {
+  v1::Revision revision;
+  EXPECT_EQ(ActorText(revision), "-");
+  EXPECT_EQ(ToJson(revision)["actor"], "");
+  revision.set_actor("editor");
+  EXPECT_EQ(ActorText(revision), "editor");
+  EXPECT_EQ(ToJson(revision)["actor"], "editor");
+}
+
 TEST(RevisionTextTest, JsonHasTimesOfDeletionOnlyWhereThereAreAny) {
   v1::Revision revision;
   revision.set_state(v1::Revision::VALIDATED);

@@ -410,6 +410,7 @@ function facts(revision) {
     { class: "facts" },
     revision.revision === "0" ? null : fact("Parent", revisionButton(revision.parent, `revision ${revision.parent}`)),
     revision.session ? fact("Batch", h("span", { class: "code" }, `${revision.session} : ${revision.offset}`)) : null,
+    revision.actor ? fact("By", revision.actor) : null,
     revision.create_time
       ? fact(
           "Made",

@@ -83,6 +83,7 @@ class AnyCaller final : public Caller {
  public:
   explicit AnyCaller(std::string name) : name_(std::move(name)) {}
   const std::string& name() const override { return name_; }
+  std::string principal() const override { return ""; }
   absl::Status TakeEdits(int /*count*/) override { return absl::OkStatus(); }
   void AddGeneratedTokens(int64_t /*count*/) override {}
   void End() override {}
@@ -106,6 +107,7 @@ class Authorizer::AdmittedCaller final : public Caller {
   ~AdmittedCaller() override { AdmittedCaller::End(); }
 
   const std::string& name() const override { return name_; }
+  std::string principal() const override { return name_; }
 
   absl::Status TakeEdits(int count) override {
     // A stream of edits may outlive the policy under which it began.

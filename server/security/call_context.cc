@@ -37,4 +37,9 @@ std::string ActorOf(const grpc::CallbackServerContext& context) {
   return caller == nullptr ? context.peer() : caller->name();
 }
 
+std::string PrincipalOf(const grpc::CallbackServerContext& context) {
+  const Caller* const caller = CallerOf(context);
+  return caller == nullptr ? "" : caller->principal();
+}
+
 }  // namespace amend

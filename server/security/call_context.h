@@ -34,6 +34,9 @@ Caller* CallerOf(const grpc::CallbackServerContext& context);
 // Who makes a call, for the audit trail: the caller's name, else the peer's address. Thread-safe.
 std::string ActorOf(const grpc::CallbackServerContext& context);
 
+// The principal that makes a call; empty on a server that asks nobody. Thread-safe.
+std::string PrincipalOf(const grpc::CallbackServerContext& context);
+
 }  // namespace amend
 
 #endif  // AMEND_SERVER_SECURITY_CALL_CONTEXT_H_

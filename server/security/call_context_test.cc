@@ -9,6 +9,7 @@ namespace {
 class NamedCaller final : public Caller {
  public:
   const std::string& name() const override { return name_; }
+  std::string principal() const override { return "principal"; }
   absl::Status TakeEdits(int /*count*/) override { return absl::OkStatus(); }
   void AddGeneratedTokens(int64_t /*count*/) override {}
   void End() override {}
@@ -33,6 +34,13 @@ TEST(CallContextTest, TheCallerIsTheActor) {
   EXPECT_THAT(AdmissionOf(context), IsOk());
   EXPECT_EQ(CallerOf(context)->name(), "somebody");
   EXPECT_EQ(ActorOf(context), "somebody");
+}
+
+TEST(CallContextTest, TheNameOfOneWhomNobodyAskedIsNoPrincipal) {
+  CallContext context;
+  EXPECT_EQ(PrincipalOf(context), "");
+  context.caller = std::make_unique<NamedCaller>();
+  EXPECT_EQ(PrincipalOf(context), "principal");
 }
 
 TEST(CallContextTest, ARefusedCallHasNoCaller) {

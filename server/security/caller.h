@@ -16,6 +16,9 @@ class Caller {
   // The principal's name; where nobody is asked, that of the certificate or the peer's address.
   virtual const std::string& name() const = 0;
 
+  // The principal's name; empty where nobody is asked.
+  virtual std::string principal() const = 0;
+
   // Asks whether so many edits may be sent now. RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, with a retry
   // delay) when they may not; PERMISSION_DENIED (ROLE_MISSING) when the policy has changed since
   // the call began and the caller may send none any more.

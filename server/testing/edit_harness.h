@@ -119,6 +119,7 @@ struct EditHarness {
     submission.promotion = promotion;
     submission.failure = failure;
     submission.thresholds = thresholds;
+    submission.actor = actor;
     submission.record_malformed = record_malformed;
     submission.listener = recorder->listener();
     const absl::Status submitted = intake->Submit(std::move(submission));
@@ -135,6 +136,8 @@ struct EditHarness {
   // Of what is submitted.
   FailurePolicy failure = FailurePolicy::kAllOrNothing;
   GateThresholds thresholds = ReliabilityOf(0.9);
+  // Who submits.
+  std::string actor;
 
   InMemoryRevisionStore store;
   FakeEditEngine engine;

@@ -91,6 +91,7 @@ LedgerEntry RandomRecords::Ledger(const BatchKey& key, BatchState state) {
   entry.promotion = Coin() ? PromotionPolicy::kWhenValidated : PromotionPolicy::kStageOnly;
   entry.failure = Coin() ? FailurePolicy::kAllOrNothing : FailurePolicy::kDropFailing;
   entry.thresholds = Thresholds();
+  entry.actor = Text();
   if (Coin()) entry.gate = Gate();
   entry.error_code = static_cast<absl::StatusCode>(Below(17));
   entry.error_message = Text();
@@ -136,6 +137,7 @@ RevisionRecord RandomRecords::Record(Revision revision, Revision parent, Revisio
     record.norms.push_back({LayerIndex(static_cast<int32_t>(Below(48))), Fraction()});
   }
   record.create_time_us = Below(int64_t{1} << 60);
+  record.actor = Text();
   record.marks.pinned = Coin();
   return record;
 }

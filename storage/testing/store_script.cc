@@ -23,6 +23,7 @@ LedgerEntry Batch(const std::string& session, int64_t offset, BatchState state) 
     entry.edits[i].subject = "Prompt";
     entry.edits[i].target_new = "target";
   }
+  entry.actor = "editor";
   entry.receive_time_us = 1000 + offset;
   return entry;
 }
@@ -52,6 +53,7 @@ StoreStep EndOf(const BatchKey& key, int64_t revision, int64_t parent, BatchStat
   step.revision->state = rejected ? RevisionState::kRejected : RevisionState::kValidated;
   step.revision->batch = key;
   step.revision->edit_count = 2;
+  step.revision->actor = "editor";
   step.revision->gate.passed = !rejected;
   step.revision->gate.scores.reliability = rejected ? 0.25 : 0.75;
   if (!rejected) step.factors = FactorsOf(revision);

@@ -6,7 +6,8 @@ import re
 import threading
 import unittest
 
-from tests.integration import browser, harness, secure
+from amend.v1 import edit_pb2, edit_pb2_grpc
+from tests.integration import browser, harness, secure, wire
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -294,6 +295,16 @@ class SignInTest(secure.SecureTest):
         self.window.click("#ask-button")
         self.window.wait("an answer", lambda: self.window.texts("#answers blockquote"))
         self.assertEqual(self.window.texts("#answers .failed"), [])
+
+    def test_it_says_who_sent_a_revision(self):
+        edits = edit_pb2_grpc.EditServiceStub(self.plain(self.server.address))
+        batch = {"edits": [wire.edit_of(harness.facts(1)[0])]}
+        edits.SubmitEditBatch(
+            edit_pb2.SubmitEditBatchRequest(batch=batch), metadata=secure.bearer(secure.token_of("EDITOR"))
+        )
+        self.sign_in_when_asked(secure.token_of("READER"))
+        self.window.wait_text("#detail-title", "Revision 1")
+        self.assertIn("editor", self.window.text("#detail-body"))
 
     def sign_in_when_asked(self, token):
         self.window.wait("the question", lambda: self.window.run("return document.querySelector('#sign-in').open;"))

@@ -6,7 +6,7 @@ import shutil
 import grpc
 from google.protobuf import descriptor_pb2
 
-from amend.v1 import admin_pb2, edit_pb2, generation_pb2, revision_pb2, revision_pb2_grpc
+from amend.v1 import admin_pb2, edit_pb2, edit_pb2_grpc, generation_pb2, revision_pb2, revision_pb2_grpc
 from tests.integration import certificates, harness, secure, wire
 from tests.integration.secure import ROLES, SERVING, bearer, every_role, health_of, principal, sha256, token_of
 
@@ -235,3 +235,44 @@ class PolicyTest(secure.SecureTest):
             revision_pb2.ListAuditRecordsRequest(), metadata=bearer(token_of("READER"))
         ).records
         self.assertEqual([r.actor for r in records], ["promoter"])
+
+    def test_a_batch_and_its_revision_are_their_senders_and_stay_so(self):
+        flags = self.policy(every_role() + principal("second", ["EDITOR"], token_sha256=sha256("second")))
+        server = self.start(flags=flags)
+        channel = self.plain(server.address)
+        edits = edit_pb2_grpc.EditServiceStub(channel)
+        first, second = ([wire.edit_of(record)] for record in harness.facts(2))
+        submit = edit_pb2.SubmitEditBatchRequest(batch={"edits": first}, request_id="r")
+        requests = [
+            edit_pb2.StreamEditsRequest(start={"session": "s"}),
+            edit_pb2.StreamEditsRequest(batch={"offset": 0, "batch": {"edits": second}}),
+        ]
+        # Who sends the same again is not its sender.
+        for token in (token_of("EDITOR"), "second"):
+            batch = edits.SubmitEditBatch(submit, metadata=bearer(token)).batch
+            self.assertEqual((batch.replayed, batch.actor), (token == "second", "editor"))
+            streamed = list(edits.StreamEdits(iter(requests), metadata=bearer(token)))
+            self.assertEqual(streamed[-1].batch.actor, "editor")
+        revision_pb2_grpc.RevisionServiceStub(channel).WithdrawEdits(
+            revision_pb2.WithdrawEditsRequest(edits=[{"revision": 2, "edit_index": 0}], reason="a test"),
+            metadata=bearer(token_of("PROMOTER")),
+        )
+        self.check_senders(channel)
+        server.kill()
+        self.check_senders(self.plain(self.start(flags=flags).address))
+
+    def check_senders(self, channel):
+        senders = ["promoter", "editor", "editor"]
+        reader = bearer(token_of("READER"))
+        stub = revision_pb2_grpc.RevisionServiceStub(channel)
+        listed = stub.ListRevisions(revision_pb2.ListRevisionsRequest(), metadata=reader).revisions
+        self.assertEqual([r.actor for r in listed], senders)
+        for number, sender in zip((3, 2, 1), senders):
+            revision = stub.GetRevision(revision_pb2.GetRevisionRequest(revision=number), metadata=reader)
+            self.assertEqual(revision.actor, sender)
+        records = stub.ListAuditRecords(revision_pb2.ListAuditRecordsRequest(), metadata=reader).records
+        self.assertEqual([r.actor for r in records], senders)
+        batch = edit_pb2_grpc.EditServiceStub(channel).GetEditBatch(
+            edit_pb2.GetEditBatchRequest(session="s", offset=0), metadata=bearer(token_of("EDITOR"))
+        )
+        self.assertEqual(batch.actor, "editor")

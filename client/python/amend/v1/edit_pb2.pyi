@@ -58,7 +58,8 @@ class EditBatch(_message.Message):
     def __init__(self, edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ...) -> None: ...
 
 class EditBatchStatus(_message.Message):
-    __slots__ = ["edit_count", "edit_results", "error", "gate_report", "offset", "progress", "replayed", "revision", "session", "stage"]
+    __slots__ = ["actor", "edit_count", "edit_results", "error", "gate_report", "offset", "progress", "replayed", "revision", "session", "stage"]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     EDIT_COUNT_FIELD_NUMBER: _ClassVar[int]
     EDIT_RESULTS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +70,7 @@ class EditBatchStatus(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
+    actor: str
     edit_count: int
     edit_results: _containers.RepeatedCompositeFieldContainer[EditResult]
     error: _status_pb2.Status
@@ -79,7 +81,7 @@ class EditBatchStatus(_message.Message):
     revision: int
     session: str
     stage: BatchStage
-    def __init__(self, session: _Optional[str] = ..., offset: _Optional[int] = ..., stage: _Optional[_Union[BatchStage, str]] = ..., revision: _Optional[int] = ..., edit_results: _Optional[_Iterable[_Union[EditResult, _Mapping]]] = ..., gate_report: _Optional[_Union[GateReport, _Mapping]] = ..., progress: _Optional[_Union[SolveProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., replayed: bool = ..., edit_count: _Optional[int] = ...) -> None: ...
+    def __init__(self, session: _Optional[str] = ..., offset: _Optional[int] = ..., stage: _Optional[_Union[BatchStage, str]] = ..., revision: _Optional[int] = ..., edit_results: _Optional[_Iterable[_Union[EditResult, _Mapping]]] = ..., gate_report: _Optional[_Union[GateReport, _Mapping]] = ..., progress: _Optional[_Union[SolveProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., replayed: bool = ..., edit_count: _Optional[int] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class EditReference(_message.Message):
     __slots__ = ["edit_index", "revision"]

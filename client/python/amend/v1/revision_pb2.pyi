@@ -240,9 +240,10 @@ class PurgeRevisionsResponse(_message.Message):
     def __init__(self, revisions: _Optional[_Iterable[int]] = ..., more: bool = ...) -> None: ...
 
 class Revision(_message.Message):
-    __slots__ = ["create_time", "delete_time", "edit_count", "edit_results", "edits", "gate_report", "labels", "layer_norms", "line_edit_count", "offset", "parent", "pinned", "purge_time", "revision", "session", "state", "withdrawn"]
+    __slots__ = ["actor", "create_time", "delete_time", "edit_count", "edit_results", "edits", "gate_report", "labels", "layer_norms", "line_edit_count", "offset", "parent", "pinned", "purge_time", "revision", "session", "state", "withdrawn"]
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +265,7 @@ class Revision(_message.Message):
     TEMPORARY: Revision.State
     VALIDATED: Revision.State
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    actor: str
     create_time: _timestamp_pb2.Timestamp
     delete_time: _timestamp_pb2.Timestamp
     edit_count: int
@@ -281,7 +283,7 @@ class Revision(_message.Message):
     session: str
     state: Revision.State
     withdrawn: _containers.RepeatedCompositeFieldContainer[_edit_pb2.EditReference]
-    def __init__(self, revision: _Optional[int] = ..., parent: _Optional[int] = ..., state: _Optional[_Union[Revision.State, str]] = ..., session: _Optional[str] = ..., offset: _Optional[int] = ..., edit_count: _Optional[int] = ..., line_edit_count: _Optional[int] = ..., gate_report: _Optional[_Union[_edit_pb2.GateReport, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., edits: _Optional[_Iterable[_Union[_edit_pb2.Edit, _Mapping]]] = ..., edit_results: _Optional[_Iterable[_Union[_edit_pb2.EditResult, _Mapping]]] = ..., layer_norms: _Optional[_Iterable[_Union[LayerNorm, _Mapping]]] = ..., pinned: bool = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn: _Optional[_Iterable[_Union[_edit_pb2.EditReference, _Mapping]]] = ...) -> None: ...
+    def __init__(self, revision: _Optional[int] = ..., parent: _Optional[int] = ..., state: _Optional[_Union[Revision.State, str]] = ..., session: _Optional[str] = ..., offset: _Optional[int] = ..., edit_count: _Optional[int] = ..., line_edit_count: _Optional[int] = ..., gate_report: _Optional[_Union[_edit_pb2.GateReport, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., edits: _Optional[_Iterable[_Union[_edit_pb2.Edit, _Mapping]]] = ..., edit_results: _Optional[_Iterable[_Union[_edit_pb2.EditResult, _Mapping]]] = ..., layer_norms: _Optional[_Iterable[_Union[LayerNorm, _Mapping]]] = ..., pinned: bool = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawn: _Optional[_Iterable[_Union[_edit_pb2.EditReference, _Mapping]]] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class RevisionDifference(_message.Message):
     __slots__ = ["edit", "edit_index", "kind", "revision"]
