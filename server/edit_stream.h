@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "server/coordinator.h"
 #include "server/edit_intake.h"
 #include "server/security/caller.h"
+#include "server/security/cancellable_stream.h"
 #include "server/task_executor.h"
 #include "storage/records.h"
 #include "storage/revision_store.h"
@@ -36,6 +38,7 @@ namespace amend {
 //    only; its durable batches are solved all the same.
 class EditStream final
     : public grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>,
+      public CancellableStream,
       public std::enable_shared_from_this<EditStream> {
  public:
   // What a stream works with; all of it outlives the gRPC server.
@@ -58,6 +61,7 @@ class EditStream final
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnDone() override;
+  std::function<void()> Canceller() override { return CancellerOf(weak_from_this()); }
 
  private:
   // One response that waits; `submission` is 0 where it belongs to no batch.

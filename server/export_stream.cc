@@ -35,6 +35,7 @@ absl::Status FromModelDirectory(const absl::Status& status) {
 ExportStream* ExportStream::Start(Environment* environment,
                                   const v1::ExportRevisionRequest& request) {
   auto* const stream = new ExportStream(environment);
+  stream->self_ = std::shared_ptr<ExportStream>(stream);
   absl::StatusOr<std::shared_ptr<const Snapshot>> snapshot =
       Resolve(*environment->serving, request);
   if (!snapshot.ok()) {
@@ -95,7 +96,8 @@ void ExportStream::OnWriteDone(bool ok) {
 
 void ExportStream::OnDone() {
   if (counted_) --environment_->running;
-  delete this;
+  // May be the last reference: nothing of this object is touched after it.
+  const std::shared_ptr<ExportStream> self = std::move(self_);
 }
 
 }  // namespace amend

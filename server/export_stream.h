@@ -13,6 +13,7 @@
 #include "amend/v1/revision.pb.h"
 #include "core/editing/merged_checkpoint.h"
 #include "grpcpp/grpcpp.h"
+#include "server/security/cancellable_stream.h"
 #include "server/serving_model.h"
 #include "server/task_executor.h"
 
@@ -31,7 +32,9 @@ inline constexpr int kMaxExports = 4;
 // a client that is slow, or does not read, holds no thread and one message. The revision is
 // resolved once, at the beginning. Owns itself until gRPC is done with it. Thread-safe: at most one
 // task or write is outstanding.
-class ExportStream final : public grpc::ServerWriteReactor<v1::ExportRevisionResponse> {
+class ExportStream final : public grpc::ServerWriteReactor<v1::ExportRevisionResponse>,
+                           public CancellableStream,
+                           public std::enable_shared_from_this<ExportStream> {
  public:
   // What streams work with; all of it outlives the gRPC server.
   struct Environment {
@@ -49,6 +52,7 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportRevisionRes
   void OnWriteDone(bool ok) override;
   void OnCancel() override { cancelled_ = true; }
   void OnDone() override;
+  std::function<void()> Canceller() override { return CancellerOf(weak_from_this()); }
 
  private:
   explicit ExportStream(Environment* environment) : environment_(environment) {}
@@ -59,6 +63,8 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportRevisionRes
   absl::StatusOr<bool> NextPiece();
 
   Environment* const environment_;
+  // Until OnDone.
+  std::shared_ptr<ExportStream> self_;
   std::atomic<bool> cancelled_ = false;
   bool counted_ = false;
   std::shared_ptr<const Snapshot> snapshot_;

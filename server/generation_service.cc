@@ -10,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "server/errors.h"
 #include "server/security/call_context.h"
+#include "server/security/cancellable_stream.h"
 
 namespace amend {
 namespace {
@@ -110,7 +111,9 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public TokenSink 
 // One GenerateStream call: messages wait in a bounded queue, one write is outstanding. Alive like
 // GenerateReactor. Thread-safe.
 class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamResponse>,
-                            public TokenSink {
+                            public TokenSink,
+                            public CancellableStream,
+                            public std::enable_shared_from_this<StreamReactor> {
  public:
   StreamReactor(grpc::CallbackServerContext* context, Scheduler* scheduler,
                 const v1::GenerateRequest& request, Revision revision, size_t max_messages)
@@ -180,6 +183,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamRe
     scheduler_->Wake();
   }
   void OnDone() override { const std::shared_ptr<StreamReactor> self = std::move(self_); }
+  std::function<void()> Canceller() override { return CancellerOf(weak_from_this()); }
 
  private:
   // Starts what can be started. gRPC calls none of our methods from within StartWrite and Finish,

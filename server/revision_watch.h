@@ -2,6 +2,7 @@
 #define AMEND_SERVER_REVISION_WATCH_H_
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -11,6 +12,7 @@
 #include "amend/v1/revision.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "server/revision_event_hub.h"
+#include "server/security/cancellable_stream.h"
 
 namespace amend {
 
@@ -19,6 +21,7 @@ namespace amend {
 // At most `max_waiting` events wait to be written; a reader that lets more of them come is ended
 // with RESOURCE_EXHAUSTED (reason WATCH_TOO_SLOW), without those that waited.
 class RevisionWatch final : public grpc::ServerWriteReactor<v1::WatchRevisionsResponse>,
+                            public CancellableStream,
                             public std::enable_shared_from_this<RevisionWatch> {
  public:
   // Attaches to the hub, which outlives the gRPC server.
@@ -27,6 +30,7 @@ class RevisionWatch final : public grpc::ServerWriteReactor<v1::WatchRevisionsRe
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnDone() override;
+  std::function<void()> Canceller() override { return CancellerOf(weak_from_this()); }
 
  private:
   explicit RevisionWatch(int max_waiting) : max_waiting_(max_waiting) {}

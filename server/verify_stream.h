@@ -2,6 +2,7 @@
 #define AMEND_SERVER_VERIFY_STREAM_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -10,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "amend/v1/admin.pb.h"
 #include "grpcpp/grpcpp.h"
+#include "server/security/cancellable_stream.h"
 #include "server/task_executor.h"
 #include "storage/revision_store.h"
 
@@ -18,7 +20,9 @@ namespace amend {
 // One VerifyStore call. The verification runs on the executor and never waits for the client: of
 // progress that was not written yet only the newest is. It ends early when the client goes away.
 // Owns itself until gRPC and the executor are done with it. Thread-safe.
-class VerifyStream final : public grpc::ServerWriteReactor<v1::VerifyStoreResponse> {
+class VerifyStream final : public grpc::ServerWriteReactor<v1::VerifyStoreResponse>,
+                           public CancellableStream,
+                           public std::enable_shared_from_this<VerifyStream> {
  public:
   // Begins. Both outlive the gRPC server.
   static VerifyStream* Start(const RevisionStore* store, TaskExecutor* executor);
@@ -26,6 +30,7 @@ class VerifyStream final : public grpc::ServerWriteReactor<v1::VerifyStoreRespon
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnCancel() override { cancelled_ = true; }
   void OnDone() override { const std::shared_ptr<VerifyStream> self = std::move(self_); }
+  std::function<void()> Canceller() override { return CancellerOf(weak_from_this()); }
 
  private:
   VerifyStream() = default;

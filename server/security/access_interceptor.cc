@@ -63,7 +63,8 @@ class AccessInterceptor final : public grpc::experimental::Interceptor {
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      if (!refusal_.ok()) methods->ModifySendStatus(ToGrpcStatus(refusal_));
+      const absl::Status why = Refusal();
+      if (!why.ok()) methods->ModifySendStatus(ToGrpcStatus(why));
       // Before the client can know that the call has ended.
       if (context_ != nullptr && context_->caller.ok()) (*context_->caller)->End();
     }
@@ -71,6 +72,12 @@ class AccessInterceptor final : public grpc::experimental::Interceptor {
   }
 
  private:
+  // What the client is told whatever the service says; OK where there is no such thing.
+  absl::Status Refusal() const {
+    if (context_ == nullptr || !context_->caller.ok()) return refusal_;
+    return (*context_->caller)->revoked();
+  }
+
   CallContext* const context_;
   absl::Status refusal_;
 };

@@ -73,6 +73,20 @@ absl::Status RoleMissing(absl::string_view principal, absl::string_view method, 
       {{"role", name}, {"principal", std::string(principal)}, {"method", std::string(method)}});
 }
 
+// Who calls, where the policy lets them.
+absl::StatusOr<const v1::Principal*> Permit(const AccessPolicy& policy,
+                                            const CallCredentials& credentials,
+                                            absl::string_view method, v1::Role role) {
+  AMEND_ASSIGN_OR_RETURN(const v1::Principal* const principal, Identify(policy, credentials));
+  if (!HasRole(*principal, role)) return RoleMissing(principal->name(), method, role);
+  return principal;
+}
+
+absl::Status Closed(absl::string_view method) {
+  return WithReason(absl::PermissionDeniedError(absl::StrCat("no role may call ", method)),
+                    "ROLE_MISSING", {{"method", std::string(method)}});
+}
+
 bool Generates(absl::string_view method) {
   return method == "amend.v1.GenerationService/Generate" ||
          method == "amend.v1.GenerationService/GenerateStream";
@@ -86,6 +100,8 @@ class AnyCaller final : public Caller {
   std::string principal() const override { return ""; }
   absl::Status TakeEdits(int /*count*/) override { return absl::OkStatus(); }
   void AddGeneratedTokens(int64_t /*count*/) override {}
+  void CancelWhenRevoked(std::function<void()> /*cancel*/) override {}
+  absl::Status revoked() const override { return absl::OkStatus(); }
   void End() override {}
 
  private:
@@ -97,9 +113,10 @@ class AnyCaller final : public Caller {
 // A principal of the policy.
 class Authorizer::AdmittedCaller final : public Caller {
  public:
-  AdmittedCaller(Authorizer* authorizer, std::string name, std::string method, v1::Role role,
-                 std::shared_ptr<PrincipalUsage> usage)
+  AdmittedCaller(Authorizer* authorizer, CallCredentials credentials, std::string name,
+                 std::string method, v1::Role role, std::shared_ptr<PrincipalUsage> usage)
       : authorizer_(authorizer),
+        credentials_(std::move(credentials)),
         name_(std::move(name)),
         method_(std::move(method)),
         role_(role),
@@ -126,22 +143,80 @@ class Authorizer::AdmittedCaller final : public Caller {
     usage_->AddGeneratedTokens(policy->LimitsOf(*principal), count, authorizer_->clock_());
   }
 
+  void CancelWhenRevoked(std::function<void()> cancel) override {
+    authorizer_->Watch(this, std::move(cancel));
+  }
+
+  absl::Status revoked() const override {
+    absl::MutexLock lock(&mutex_);
+    return revoked_;
+  }
+
   void End() override {
-    if (!ended_.exchange(true)) usage_->EndCall();
+    if (ended_.exchange(true)) return;
+    authorizer_->Unwatch(this);
+    usage_->EndCall();
+  }
+
+  // Whether the call could begin under `policy`.
+  absl::Status CheckUnder(const AccessPolicy& policy) const {
+    return Permit(policy, credentials_, method_, role_).status();
+  }
+  void set_revoked(absl::Status why) {
+    absl::MutexLock lock(&mutex_);
+    revoked_ = std::move(why);
   }
 
  private:
   Authorizer* const authorizer_;
+  const CallCredentials credentials_;
   const std::string name_;
   const std::string method_;
   const v1::Role role_;
   const std::shared_ptr<PrincipalUsage> usage_;
   std::atomic<bool> ended_ = false;
+  mutable absl::Mutex mutex_;
+  absl::Status revoked_ ABSL_GUARDED_BY(mutex_);
 };
 
 void Authorizer::SetPolicy(std::shared_ptr<const AccessPolicy> policy) {
+  std::vector<std::function<void()>> cancels;
+  {
+    absl::MutexLock lock(&mutex_);
+    policy_ = std::move(policy);
+    cancels = TakeRevoked();
+  }
+  for (const auto& cancel : cancels) cancel();
+}
+
+void Authorizer::Watch(AdmittedCaller* caller, std::function<void()> cancel) {
+  std::vector<std::function<void()>> cancels;
+  {
+    absl::MutexLock lock(&mutex_);
+    watched_[caller] = std::move(cancel);
+    // The policy may have changed since the call was admitted.
+    cancels = TakeRevoked();
+  }
+  for (const auto& cancel_now : cancels) cancel_now();
+}
+
+void Authorizer::Unwatch(AdmittedCaller* caller) {
   absl::MutexLock lock(&mutex_);
-  policy_ = std::move(policy);
+  watched_.erase(caller);
+}
+
+std::vector<std::function<void()>> Authorizer::TakeRevoked() {
+  std::vector<std::function<void()>> cancels;
+  if (policy_ == nullptr) return cancels;
+  for (auto it = watched_.begin(); it != watched_.end();) {
+    const auto here = it++;
+    absl::Status allowed = here->first->CheckUnder(*policy_);
+    if (allowed.ok()) continue;
+    here->first->set_revoked(std::move(allowed));
+    cancels.push_back(std::move(here->second));
+    watched_.erase(here);
+  }
+  return cancels;
 }
 
 std::shared_ptr<const AccessPolicy> Authorizer::policy() const {
@@ -162,21 +237,20 @@ absl::StatusOr<std::unique_ptr<Caller>> Authorizer::Admit(const CallCredentials&
   const RpcRule rule = RuleOf(method);
   const std::shared_ptr<const AccessPolicy> policy = this->policy();
   const bool asks = policy != nullptr && rule.access != RpcAccess::kOpen;
-  const v1::Principal* principal = nullptr;
-  if (asks) {
-    AMEND_ASSIGN_OR_RETURN(principal, Identify(*policy, credentials));
-  }
   if (rule.access == RpcAccess::kClosed) {
-    return WithReason(absl::PermissionDeniedError(absl::StrCat("no role may call ", method)),
-                      "ROLE_MISSING", {{"method", std::string(method)}});
+    if (asks) {
+      AMEND_RETURN_IF_ERROR(Identify(*policy, credentials).status());
+    }
+    return Closed(method);
   }
   if (!asks) return std::make_unique<AnyCaller>(NameOf(credentials));
-  if (!HasRole(*principal, rule.role)) return RoleMissing(principal->name(), method, rule.role);
+  AMEND_ASSIGN_OR_RETURN(const v1::Principal* const principal,
+                         Permit(*policy, credentials, method, rule.role));
   std::shared_ptr<PrincipalUsage> usage = UsageOf(principal->name());
   AMEND_RETURN_IF_ERROR(
       usage->BeginCall(policy->LimitsOf(*principal), Generates(method), clock_()));
-  return std::make_unique<AdmittedCaller>(this, principal->name(), std::string(method), rule.role,
-                                          std::move(usage));
+  return std::make_unique<AdmittedCaller>(this, credentials, principal->name(), std::string(method),
+                                          rule.role, std::move(usage));
 }
 
 }  // namespace amend

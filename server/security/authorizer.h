@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -40,7 +41,9 @@ class Authorizer {
   Authorizer(const Authorizer&) = delete;
   Authorizer& operator=(const Authorizer&) = delete;
 
-  // Calls that have begun go on; what principals have used of their limits stays, by their names.
+  // Streams that the policy does not let begin any more are cancelled (Caller::CancelWhenRevoked);
+  // other calls that have begun go on. What principals have used of their limits stays, by their
+  // names.
   void SetPolicy(std::shared_ptr<const AccessPolicy> policy) ABSL_LOCKS_EXCLUDED(mutex_);
   bool has_policy() const ABSL_LOCKS_EXCLUDED(mutex_) { return policy() != nullptr; }
 
@@ -56,11 +59,18 @@ class Authorizer {
   class AdmittedCaller;
 
   std::shared_ptr<const AccessPolicy> policy() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes a caller and what cancels its call among those that SetPolicy looks at.
+  void Watch(AdmittedCaller* caller, std::function<void()> cancel) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Unwatch(AdmittedCaller* caller) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Notes why on the callers that may go on no more, and returns what cancels their calls.
+  std::vector<std::function<void()>> TakeRevoked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<PrincipalUsage> UsageOf(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::function<absl::Time()> clock_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<const AccessPolicy> policy_ ABSL_GUARDED_BY(mutex_);
+  // Streams in progress.
+  absl::flat_hash_map<AdmittedCaller*, std::function<void()>> watched_ ABSL_GUARDED_BY(mutex_);
   // By the principals' names; as many as the policies of this server had.
   absl::flat_hash_map<std::string, std::shared_ptr<PrincipalUsage>> usage_ ABSL_GUARDED_BY(mutex_);
 };

@@ -164,6 +164,83 @@ TEST_F(AuthorizerTest, ANewPolicyKeepsWhatWasUsed) {
               StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
+// What a stream of the caller's came to: how often it was cancelled.
+std::shared_ptr<int> Watch(Caller* caller) {
+  auto cancelled = std::make_shared<int>(0);
+  caller->CancelWhenRevoked([cancelled] { ++*cancelled; });
+  return cancelled;
+}
+
+TEST_F(AuthorizerTest, AStreamIsCancelledOnceForTheReasonThatANewCallGets) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto reader, authorizer_.Admit(Bearer("r"), kRead));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto user, authorizer_.Admit(Bearer("u"), kGenerate));
+  const auto reads = Watch(reader.get());
+  const auto generates = Watch(user.get());
+  const std::string policy =
+      absl::StrCat(Principal("reader", "READER", "another"), Principal("user", "EDITOR", "u"));
+  for (int i = 0; i < 2; ++i) Set(policy);
+  EXPECT_EQ(*reads, 1);
+  EXPECT_EQ(reader->revoked(), authorizer_.Admit(Bearer("r"), kRead).status());
+  EXPECT_EQ(ReasonOf(reader->revoked()), "CREDENTIALS_UNKNOWN");
+  EXPECT_EQ(*generates, 1);
+  const absl::Status denied = authorizer_.Admit(Bearer("u"), kGenerate).status();
+  EXPECT_THAT(user->revoked(), StatusIs(kDenied, std::string(denied.message())));
+  EXPECT_EQ(ReasonOf(user->revoked()), "ROLE_MISSING");
+}
+
+TEST_F(AuthorizerTest, AStreamByACertificateThatIsNamedNoMoreIsCancelled) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto editor,
+                             authorizer_.Admit(Certificate("urn:editor"), kEdit));
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto by_token, authorizer_.Admit(Bearer("e"), kEdit));
+  const auto cancelled = Watch(editor.get());
+  const auto stays = Watch(by_token.get());
+  Set(Principal("editor", "EDITOR", "e"));
+  EXPECT_EQ(*cancelled, 1);
+  EXPECT_THAT(editor->revoked(), StatusIs(kUnauthenticated));
+  EXPECT_EQ(*stays, 0);
+  EXPECT_THAT(by_token->revoked(), IsOk());
+}
+
+TEST_F(AuthorizerTest, AStreamThatMayStillBeginIsLeftAlone) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto reader, authorizer_.Admit(Bearer("r"), kRead));
+  const auto cancelled = Watch(reader.get());
+  SetPolicy("concurrent_calls: 1");
+  Set(Principal("reader", "[READER, USER]", "r"));
+  EXPECT_EQ(*cancelled, 0);
+  EXPECT_THAT(reader->revoked(), IsOk());
+}
+
+TEST_F(AuthorizerTest, AStreamThatWasAdmittedBeforeThePolicyChangedIsCancelledAtOnce) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto reader, authorizer_.Admit(Bearer("r"), kRead));
+  Set(Principal("somebody", "READER", "s"));
+  EXPECT_EQ(*Watch(reader.get()), 1);
+}
+
+TEST_F(AuthorizerTest, AStreamThatHasEndedIsNotCancelled) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(auto ended, authorizer_.Admit(Bearer("r"), kRead));
+  AMEND_ASSERT_OK_AND_ASSIGN(auto gone, authorizer_.Admit(Bearer("r"), kRead));
+  const auto first = Watch(ended.get());
+  const auto second = Watch(gone.get());
+  ended->End();
+  gone.reset();
+  Set(Principal("somebody", "READER", "s"));
+  EXPECT_EQ(*first, 0);
+  EXPECT_EQ(*second, 0);
+}
+
+TEST_F(AuthorizerTest, ACancelMayEndItsCall) {
+  SetPolicy();
+  AMEND_ASSERT_OK_AND_ASSIGN(auto reader, authorizer_.Admit(Bearer("r"), kRead));
+  reader->CancelWhenRevoked([&] { reader.reset(); });
+  Set(Principal("somebody", "READER", "s"));
+  EXPECT_EQ(reader, nullptr);
+}
+
 TEST_F(AuthorizerTest, AStreamOfEditsTakesNoMoreOnceThePolicyForbidsIt) {
   SetPolicy();
   AMEND_ASSERT_OK_AND_ASSIGN(auto caller, authorizer_.Admit(Bearer("e"), kEdit));

@@ -12,6 +12,8 @@ class NamedCaller final : public Caller {
   std::string principal() const override { return "principal"; }
   absl::Status TakeEdits(int /*count*/) override { return absl::OkStatus(); }
   void AddGeneratedTokens(int64_t /*count*/) override {}
+  void CancelWhenRevoked(std::function<void()> /*cancel*/) override {}
+  absl::Status revoked() const override { return absl::OkStatus(); }
   void End() override {}
 
  private:

@@ -2,6 +2,7 @@
 #define AMEND_SERVER_SECURITY_CALLER_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -26,6 +27,13 @@ class Caller {
 
   // Counts tokens that were generated for this call.
   virtual void AddGeneratedTokens(int64_t count) = 0;
+
+  // Has `cancel` called once, on any thread and with no lock held, when a policy comes under which
+  // the call could not begin: now, if it is in force already. Not called any more after End(), but
+  // for a call of it that has begun.
+  virtual void CancelWhenRevoked(std::function<void()> cancel) = 0;
+  // The error that a new call got under the policy for which `cancel` was called; OK before that.
+  virtual absl::Status revoked() const = 0;
 
   // The call is over, or all but: it counts no more among those in progress. May be called twice.
   virtual void End() = 0;

@@ -8,6 +8,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/errors.h"
 #include "server/security/call_context.h"
+#include "server/security/cancellable_stream.h"
 
 namespace amend {
 
@@ -27,8 +28,9 @@ class RefusedExchange final : public grpc::ServerBidiReactor<Request, Response> 
 
 // What a gRPC server registers in the place of a service: its RPCs, each behind the same check. A
 // call whose context was not admitted (see call_context.h) ends with the reason and never reaches
-// the service; an RPC that is not added does not exist. Thread-safe once all are added; the
-// services outlive it.
+// the service; an RPC that is not added does not exist. A stream whose reactor is a
+// CancellableStream ends with the reason once its caller is revoked. Thread-safe once all are
+// added; the services outlive it.
 //
 // gRPC C++ has no public way to end a call before its service's method, for an interceptor cannot.
 // This registers methods as generated services do.
@@ -61,7 +63,9 @@ class GuardedService final : public grpc::Service {
             [service, method](grpc::CallbackServerContext* context,
                               const Request* request) -> grpc::ServerWriteReactor<Response>* {
               const absl::Status admitted = AdmissionOf(*context);
-              if (admitted.ok()) return (service->*method)(context, request);
+              if (admitted.ok()) {
+                return CancelWhenRevoked(*context, (service->*method)(context, request));
+              }
               return new RefusedWrites<Response>(admitted);
             }));
   }
@@ -75,12 +79,23 @@ class GuardedService final : public grpc::Service {
                    [service, method](grpc::CallbackServerContext* context)
                        -> grpc::ServerBidiReactor<Request, Response>* {
                      const absl::Status admitted = AdmissionOf(*context);
-                     if (admitted.ok()) return (service->*method)(context);
+                     if (admitted.ok()) {
+                       return CancelWhenRevoked(*context, (service->*method)(context));
+                     }
                      return new RefusedExchange<Request, Response>(admitted);
                    }));
   }
 
  private:
+  // gRPC does not have the reactor yet, so it is there.
+  template <typename Reactor>
+  static Reactor* CancelWhenRevoked(const grpc::CallbackServerContext& context, Reactor* reactor) {
+    auto* const stream = dynamic_cast<CancellableStream*>(reactor);
+    Caller* const caller = CallerOf(context);
+    if (stream != nullptr && caller != nullptr) caller->CancelWhenRevoked(stream->Canceller());
+    return reactor;
+  }
+
   void AddHandler(const char* path, grpc::internal::RpcMethod::RpcType type,
                   grpc::internal::MethodHandler* handler) {
     AddMethod(new grpc::internal::RpcServiceMethod(path, type, nullptr));

@@ -127,6 +127,83 @@ class LimitsTest(secure.SecureTest):
         self.exhausted("QUOTA_EXCEEDED", stub.SubmitEditBatch, unary, metadata=metadata)
 
 
+class RevocationTest(secure.SecureTest):
+    def setUp(self):
+        super().setUp()
+        self.kept = principal("kept", ["READER", "EDITOR"], token_sha256=sha256("kept"))
+        flags = [*self.policy(every_role() + self.kept), "--tls-client-cert-optional", *self.mtls()]
+        self.server = self.start(flags=flags)
+        self.tls_channel = self.channel(self.server.address)
+
+    def revoke(self, text):
+        self.write("policy.textproto", text + self.kept)
+        self.wait_until(lambda: 'reloads_total{file="policy",result="ok"} 1' in self.server.get("/metrics"))
+
+    def watch(self, metadata=None, channel=None):
+        stub = revision_pb2_grpc.RevisionServiceStub(channel or self.tls_channel)
+        watch = stub.WatchRevisions(revision_pb2.WatchRevisionsRequest(), metadata=metadata)
+        self.assertTrue(next(watch).HasField("state"))
+        return watch
+
+    def assert_ends(self, code, reason, stream):
+        self.assert_refused(code, reason, list, stream)
+
+    def test_a_revoked_principals_streams_end_and_those_of_others_go_on(self):
+        by_token = self.watch(bearer(token_of("READER")))
+        certificate = self.authority.issue("reader", "URI:urn:amend:READER")
+        by_certificate = self.watch(channel=self.channel(self.server.address, client=certificate))
+        kept = self.watch(bearer("kept"))
+        export = revision_pb2_grpc.RevisionServiceStub(self.tls_channel).ExportRevision(
+            revision_pb2.ExportRevisionRequest(), metadata=bearer(token_of("PROMOTER"))
+        )
+        self.assertTrue(next(export).HasField("start"))
+        # The promoter stays and has another role; the reader is gone.
+        self.revoke(principal("promoter", ["USER"], token_sha256=sha256(token_of("PROMOTER"))))
+        unauthenticated = grpc.StatusCode.UNAUTHENTICATED
+        self.assert_ends(unauthenticated, "CREDENTIALS_UNKNOWN", by_token)
+        self.assert_ends(unauthenticated, "CREDENTIALS_UNKNOWN", by_certificate)
+        self.assert_ends(grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING", export)
+        edits = edit_pb2_grpc.EditServiceStub(self.tls_channel)
+        request = edit_pb2.SubmitEditBatchRequest(batch={"edits": [wire.edit_of(harness.facts(1)[0])]})
+        edits.SubmitEditBatch(request, metadata=bearer("kept"))
+        self.assertEqual(next(kept).revision_changed.revision.actor, "kept")
+        kept.cancel()
+
+    def test_a_revoked_principals_generation_ends(self):
+        # A client that takes little at a time, so that the generation waits for it.
+        options = [("grpc.http2.lookahead_bytes", 64), ("grpc.http2.bdp_probe", 0)]
+        credentials = grpc.ssl_channel_credentials(self.authority.text())
+        with grpc.secure_channel(self.server.address, credentials, options) as channel:
+            stream = generation_pb2_grpc.GenerationServiceStub(channel).GenerateStream(
+                generation_pb2.GenerateRequest(prompt="The", max_new_tokens=200, temperature=1),
+                metadata=bearer(token_of("USER")),
+            )
+            next(stream)
+            self.revoke("")
+            self.assert_ends(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_UNKNOWN", stream)
+
+    def test_what_was_acknowledged_to_a_revoked_editor_is_solved(self):
+        stream = wire.EditStream(self.tls_channel, "s", metadata=bearer(token_of("EDITOR")))
+        self.assertTrue(stream.read().HasField("started"))
+        stream.send(0, [wire.edit_of(harness.facts(1)[0])])
+        while stream.read().batch.stage != edit_pb2.DURABLE:
+            pass
+        self.revoke("")
+        # The requests go on: it is the server that ends the call.
+        self.assert_refused(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_UNKNOWN", self.read_all, stream)
+        stub = edit_pb2_grpc.EditServiceStub(self.tls_channel)
+        self.wait_until(lambda: self.batch(stub).stage == edit_pb2.LIVE)
+        self.assertEqual(self.batch(stub).actor, "editor")
+        stream.end()
+
+    def read_all(self, stream):
+        while True:
+            stream.read()
+
+    def batch(self, stub):
+        return stub.GetEditBatch(edit_pb2.GetEditBatchRequest(session="s", offset=0), metadata=bearer("kept"))
+
+
 class LogTest(secure.SecureTest):
     def test_no_text_of_clients_is_in_the_log(self):
         """Prompts, targets, reasons and tokens that begin with a word of their own are looked for in all output."""

@@ -42,9 +42,11 @@ def reason_of(error):
 class EditStream:
     """A StreamEdits call whose requests are sent one by one. end() it, or a thread of gRPC waits for more."""
 
-    def __init__(self, channel, session, **start):
+    def __init__(self, channel, session, metadata=None, **start):
         self._requests = queue.Queue()
-        self._responses = edit_pb2_grpc.EditServiceStub(channel).StreamEdits(iter(self._requests.get, None))
+        self._responses = edit_pb2_grpc.EditServiceStub(channel).StreamEdits(
+            iter(self._requests.get, None), metadata=metadata
+        )
         self._requests.put(edit_pb2.StreamEditsRequest(start={"session": session, **start}))
 
     def send(self, offset, edits):
