@@ -197,7 +197,7 @@ void EditIntake::TakeMalformed(const BatchSubmission& submission,
   v1::EditBatchStatus status = StatusOf(entry);
   *status.mutable_error() = ToRpcStatus(error);
   if (submission.record_malformed) {
-    const absl::StatusOr<int64_t> sequence = store_->AppendLedger(entry);
+    const absl::StatusOr<int64_t> sequence = Append(submission, entry);
     if (!sequence.ok()) return TurnDown(submission, FromStore(sequence.status()));
     observer_->BatchFinished(BatchOutcome::kFailed, CountOf(submission));
   } else {
@@ -223,7 +223,7 @@ void EditIntake::TakeNew(const BatchSubmission& submission) {
   if (!attached.ok()) return TurnDown(submission, attached);
   LedgerEntry entry = EntryOf(submission);
   entry.receive_time_us = absl::ToUnixMicros(options_.clock());
-  const absl::StatusOr<int64_t> sequence = store_->AppendLedger(entry);
+  const absl::StatusOr<int64_t> sequence = Append(submission, entry);
   if (!sequence.ok()) {
     hub_->DetachAll(submission.key);
     return TurnDown(submission, FromStore(sequence.status()));
@@ -231,6 +231,14 @@ void EditIntake::TakeNew(const BatchSubmission& submission) {
   entry.sequence = *sequence;
   submission.listener.Notify(StatusAt(submission.key, count, v1::DURABLE));
   queue_out_->Enqueue(std::move(entry));
+}
+
+absl::StatusOr<int64_t> EditIntake::Append(const BatchSubmission& submission,
+                                           const LedgerEntry& entry) {
+  if (options_.traces != nullptr) options_.traces->Remember(entry.key, submission.trace_id);
+  absl::StatusOr<int64_t> sequence = store_->AppendLedger(entry);
+  if (!sequence.ok() && options_.traces != nullptr) options_.traces->Forget(entry.key);
+  return sequence;
 }
 
 void EditIntake::TurnDown(const BatchSubmission& submission, const absl::Status& error) {

@@ -8,9 +8,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "server/batch_traces.h"
 #include "server/durable_batch_queue.h"
 #include "server/edit_event_hub.h"
 #include "server/edit_observer.h"
@@ -31,6 +33,8 @@ struct BatchSubmission {
   // The principal that sends it; empty where nobody is asked. A batch that is in the ledger keeps
   // its first sender.
   std::string actor;
+  // Of the RPC that brings it; for the log.
+  std::string trace_id;
   // Whether a malformed batch uses up its offset (a stream goes on behind it) or is turned down and
   // leaves no trace.
   bool record_malformed = true;
@@ -61,6 +65,9 @@ class EditIntake {
     // Told to clients when a queue is full.
     absl::Duration retry_delay = absl::Seconds(1);
     std::function<absl::Time()> clock = absl::Now;
+    // Hears of the trace of each batch before that is in the ledger. May be null; outlives the
+    // intake.
+    BatchTraces* traces = nullptr;
   };
   // All of them outlive this object. `check_edits` is called on the intake thread.
   EditIntake(RevisionStore* store, CheckEdits check_edits, EditEventHub* hub,
@@ -103,6 +110,8 @@ class EditIntake {
   void TakeMalformed(const BatchSubmission& submission,
                      const std::vector<BatchViolation>& violations);
   void TakeNew(const BatchSubmission& submission);
+  // Into the ledger, with the trace for the log.
+  absl::StatusOr<int64_t> Append(const BatchSubmission& submission, const LedgerEntry& entry);
   void TakeCancel(CancelCommand command, CancelCallback done);
   // Tells the listener that the batch was not taken.
   static void TurnDown(const BatchSubmission& submission, const absl::Status& error);

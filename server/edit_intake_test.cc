@@ -67,6 +67,22 @@ TEST(EditIntakeTest, ARepeatedBatchKeepsItsFirstSender) {
   EXPECT_EQ(h.store.GetLedger({"s", 0})->actor, "first");
 }
 
+TEST(EditIntakeTest, TheTraceOfABatchIsKnownUnlessItWasNotTaken) {
+  BatchTraces traces;
+  EditIntake::Options options;
+  options.traces = &traces;
+  EditHarness h(options);
+  h.trace_id = "first";
+  h.Start();
+  h.Run("s", 0, "Rome");
+  h.trace_id = "second";
+  EXPECT_TRUE(h.Run("s", 0, "Rome").replayed());
+  EXPECT_EQ(traces.TraceOf({"s", 0}), "first");
+  h.store.SetWriteStatus(absl::UnavailableError("no disk"));
+  h.Run("s", 1, "Paris");
+  EXPECT_EQ(traces.TraceOf({"s", 1}), "");
+}
+
 TEST(EditIntakeTest, AMalformedBatchIsItsSendersToo) {
   EditHarness h;
   h.Start();

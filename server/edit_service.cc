@@ -152,6 +152,7 @@ grpc::ServerBidiReactor<v1::StreamEditsRequest, v1::StreamEditsResponse>* EditSe
   environment.credits = options_.credits;
   environment.default_thresholds = default_thresholds();
   environment.actor = PrincipalOf(*context);
+  environment.trace_id = TraceIdOf(*context);
   environment.caller = CallerOf(*context);
   return EditStream::Create(environment);
 }
@@ -178,6 +179,7 @@ grpc::ServerUnaryReactor* EditService::SubmitEditBatch(grpc::CallbackServerConte
   submission.failure = FailurePolicyFromProto(request->failure_policy());
   submission.thresholds = ThresholdsFromProto(request->thresholds(), default_thresholds());
   submission.actor = PrincipalOf(*context);
+  submission.trace_id = TraceIdOf(*context);
   submission.record_malformed = false;
   return SubmitCall::Create(intake_, std::move(submission), request->wait_for(), response);
 }

@@ -144,6 +144,7 @@ void EditStream::HandleBatch(const v1::StreamEditsRequest::Batch& batch) {
   submission.failure = failure_;
   submission.thresholds = thresholds_;
   submission.actor = environment_.actor;
+  submission.trace_id = environment_.trace_id;
   submission.listener.owner = weak_from_this();
   // Called only while this object lives.
   submission.listener.on_status = [this, id](const v1::EditBatchStatus& status) {

@@ -51,6 +51,8 @@ class EditStream final
     GateThresholds default_thresholds;
     // The principal that sends; empty where nobody is asked.
     std::string actor;
+    // Of this call; for the log.
+    std::string trace_id;
     // Until the call is finished; null where there are no limits.
     Caller* caller = nullptr;
   };

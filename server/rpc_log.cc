@@ -12,6 +12,7 @@
 #include "google/protobuf/message.h"
 #include "server/errors.h"
 #include "server/rpc_method.h"
+#include "server/security/call_context.h"
 #include "server/trace_context.h"
 
 namespace amend {
@@ -45,9 +46,11 @@ std::string NameOf(grpc::StatusCode code) {
 // One RPC. gRPC calls it from one thread at a time and deletes it at the end.
 class RpcLogInterceptor final : public grpc::experimental::Interceptor {
  public:
-  RpcLogInterceptor(EventLog* log, const std::function<uint64_t()>& random,
-                    const ServerRpcInfo& info)
-      : log_(log), random_(random), start_(absl::Now()) {
+  RpcLogInterceptor(EventLog* log, const std::function<uint64_t()>& random, ServerRpcInfo& info)
+      : log_(log),
+        random_(random),
+        call_(dynamic_cast<CallContext*>(info.server_context())),
+        start_(absl::Now()) {
     const auto* const method = FindRpcMethod(info.method());
     // A client may call what it likes; only names that exist are written.
     if (method != nullptr) method_ = info.method();
@@ -78,6 +81,8 @@ class RpcLogInterceptor final : public grpc::experimental::Interceptor {
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       ReadCaller(*methods->GetRecvInitialMetadata());
+      EnsureContext();
+      if (call_ != nullptr) call_->trace_id = context_->trace_id;
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
       AddTo(methods->GetSendInitialMetadata());
@@ -121,6 +126,8 @@ class RpcLogInterceptor final : public grpc::experimental::Interceptor {
 
   EventLog* const log_;
   const std::function<uint64_t()>& random_;
+  // Null where the server has contexts of another kind.
+  CallContext* const call_;
   const absl::Time start_;
   std::string method_ = "unknown";
   const FieldDescriptor* revision_field_ = nullptr;

@@ -16,6 +16,7 @@ namespace amend {
 // without
 //   it, or where it is malformed, a new one. Initial and trailing metadata of the answer have
 //   `traceparent` with this RPC's own span.
+// - The trace's id is in the call's CallContext before the service sees the call.
 // - The event is "rpc" with trace_id, span_id, method, code, seconds and, where the answer names
 // one,
 //   revision and reason: at kAccess, at kError for INTERNAL, UNKNOWN and DATA_LOSS. No payload; the

@@ -39,10 +39,12 @@ void AddGate(const GateVerdict& gate, std::vector<LogField>* fields) {
 
 }  // namespace
 
-void LogBatch(const LedgerEntry& entry, EventLog* log) {
-  std::vector<LogField> fields = {{"session", entry.key.session},
-                                  {"offset", entry.key.offset},
-                                  {"edits", static_cast<int64_t>(entry.edits.size())}};
+void LogBatch(const LedgerEntry& entry, const std::string& trace_id, EventLog* log) {
+  std::vector<LogField> fields;
+  if (!trace_id.empty()) fields.push_back({"trace_id", trace_id});
+  fields.push_back({"session", entry.key.session});
+  fields.push_back({"offset", entry.key.offset});
+  fields.push_back({"edits", static_cast<int64_t>(entry.edits.size())});
   if (!IsTerminal(entry.state)) return log->Write(LogLevel::kDebug, "batch_durable", fields);
   const bool is_well = entry.state == BatchState::kLive || entry.state == BatchState::kValidated;
   const LogLevel level = is_well ? LogLevel::kInfo : LogLevel::kWarning;

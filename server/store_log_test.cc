@@ -16,8 +16,8 @@ using ::testing::Not;
 class StoreLogTest : public ::testing::Test {
  protected:
   // What is written at this level of a batch.
-  std::string TextOf(const LedgerEntry& entry, LogLevel level) {
-    return Text(level, [&](EventLog* log) { LogBatch(entry, log); });
+  std::string TextOf(const LedgerEntry& entry, LogLevel level, const std::string& trace_id = "") {
+    return Text(level, [&](EventLog* log) { LogBatch(entry, trace_id, log); });
   }
   std::string TextOf(const AuditRecord& record, LogLevel level) {
     return Text(level, [&](EventLog* log) { LogAudit(record, log); });
@@ -55,6 +55,14 @@ TEST_F(StoreLogTest, AnOutcomeHasTheBatchTheRevisionAndTheGatesScores) {
   EXPECT_EQ(TextOf(entry, LogLevel::kInfo),
             "amendd: batch finished: session=s offset=7 edits=2 outcome=rejected revision=3 "
             "reliability=0.25 seconds=2.5\n");
+}
+
+TEST_F(StoreLogTest, ABatchsLinesHaveTheTraceThatItCameWith) {
+  EXPECT_THAT(TextOf(Finished(BatchState::kLive), LogLevel::kInfo, "4bf9"),
+              HasSubstr("batch finished: trace_id=4bf9 session=s"));
+  EXPECT_THAT(TextOf(Finished(BatchState::kDurable), LogLevel::kDebug, "4bf9"),
+              HasSubstr("batch durable: trace_id=4bf9 session=s"));
+  EXPECT_THAT(TextOf(Finished(BatchState::kLive), LogLevel::kInfo), Not(HasSubstr("trace_id")));
 }
 
 TEST_F(StoreLogTest, AFailureHasItsReasonAndItsMessageForDebuggingAlone) {

@@ -29,6 +29,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/admin_service.h"
+#include "server/batch_traces.h"
 #include "server/config_file.h"
 #include "server/console/console.h"
 #include "server/coordinator.h"
@@ -96,9 +97,9 @@ absl::Status MakeDataDirectory(const std::string& path) {
 // Counts and logs what the store does.
 class StoreWatcher final : public StoreObserver {
  public:
-  StoreWatcher(Metrics* metrics, EventLog* log,
+  StoreWatcher(Metrics* metrics, EventLog* log, BatchTraces* traces,
                std::function<void(bool, absl::string_view)> on_read_only)
-      : metrics_(metrics), log_(log), on_read_only_(std::move(on_read_only)) {}
+      : metrics_(metrics), log_(log), traces_(traces), on_read_only_(std::move(on_read_only)) {}
   void OnSync(double seconds, bool ok) override {
     metrics_->StoreSynced(absl::Seconds(seconds), ok);
   }
@@ -107,12 +108,16 @@ class StoreWatcher final : public StoreObserver {
     metrics_->StoreReadOnly(read_only);
     on_read_only_(read_only, why);
   }
-  void OnLedger(const LedgerEntry& entry) override { LogBatch(entry, log_); }
+  void OnLedger(const LedgerEntry& entry) override {
+    LogBatch(entry, traces_->TraceOf(entry.key), log_);
+    if (IsTerminal(entry.state)) traces_->Forget(entry.key);
+  }
   void OnAudit(const AuditRecord& record) override { LogAudit(record, log_); }
 
  private:
   Metrics* const metrics_;
   EventLog* const log_;
+  BatchTraces* const traces_;
   const std::function<void(bool, absl::string_view)> on_read_only_;
 };
 
@@ -151,7 +156,7 @@ struct Server::Parts {
         progress([this](absl::string_view text) {
           log->Write(LogLevel::kInfo, "progress", {{"message", std::string(text)}});
         }),
-        store_watcher(&metrics, log,
+        store_watcher(&metrics, log, &traces,
                       [this](bool read_only, auto why) { OnReadOnly(read_only, why); }) {}
   ~Parts() {
     // Its threads look at what is below.
@@ -207,6 +212,7 @@ struct Server::Parts {
   bool serves ABSL_GUARDED_BY(health_mutex) = false;
   bool read_only ABSL_GUARDED_BY(health_mutex) = false;
   Metrics metrics;
+  BatchTraces traces;
   StoreWatcher store_watcher;
   // From `ready` on.
   std::shared_ptr<grpc::Channel> console_channel;
@@ -470,6 +476,7 @@ void Server::Parts::BuildServices() {
   intake_options.max_pending_batches = options.limits.max_pending_batches;
   intake_options.max_pending_bytes = int64_t{options.limits.max_pending_mib} << 20;
   intake_options.max_batch_edits = options.limits.max_batch_edits;
+  intake_options.traces = &traces;
   intake = std::make_unique<EditIntake>(observed_store.get(), check_edits, &hub, coordinator.get(),
                                         &metrics, intake_options);
   EditService::Options edit_options;

@@ -42,4 +42,9 @@ std::string PrincipalOf(const grpc::CallbackServerContext& context) {
   return caller == nullptr ? "" : caller->principal();
 }
 
+std::string TraceIdOf(const grpc::CallbackServerContext& context) {
+  const CallContext* const call = AsCallContext(context);
+  return call == nullptr ? "" : call->trace_id;
+}
+
 }  // namespace amend

@@ -19,6 +19,9 @@ class CallContext final : public grpc::CallbackServerContext {
   // An error: the call is refused with it.
   absl::StatusOr<std::unique_ptr<Caller>> caller =
       absl::InternalError("nothing has said whether this call may begin");
+  // Of the trace that the call belongs to. Set before the service sees the call, where RPCs are
+  // traced; it does not change after that.
+  std::string trace_id;
 };
 
 // For grpc::ServerBuilder::SetContextAllocator: all contexts of that server are CallContexts.
@@ -36,6 +39,9 @@ std::string ActorOf(const grpc::CallbackServerContext& context);
 
 // The principal that makes a call; empty on a server that asks nobody. Thread-safe.
 std::string PrincipalOf(const grpc::CallbackServerContext& context);
+
+// The id of the trace that a call belongs to; empty on a server that traces none. Thread-safe.
+std::string TraceIdOf(const grpc::CallbackServerContext& context);
 
 }  // namespace amend
 

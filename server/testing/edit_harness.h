@@ -120,6 +120,7 @@ struct EditHarness {
     submission.failure = failure;
     submission.thresholds = thresholds;
     submission.actor = actor;
+    submission.trace_id = trace_id;
     submission.record_malformed = record_malformed;
     submission.listener = recorder->listener();
     const absl::Status submitted = intake->Submit(std::move(submission));
@@ -138,6 +139,7 @@ struct EditHarness {
   GateThresholds thresholds = ReliabilityOf(0.9);
   // Who submits.
   std::string actor;
+  std::string trace_id;
 
   InMemoryRevisionStore store;
   FakeEditEngine engine;

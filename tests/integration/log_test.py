@@ -125,6 +125,42 @@ class LogTest(harness.ServerTest):
         event = server.await_event("rpc")
         self.assertEqual((event["trace_id"], event["span_id"]), (trace, span))
 
+    def test_a_batchs_lines_are_in_the_trace_that_brought_it(self):
+        server = self.start(flags=("--log-format", "json", "--log-level", "debug"))
+        channel = self.connect(server)
+        record = harness.facts(1)[0]
+        request = edit_pb2.SubmitEditBatchRequest(
+            batch={"edits": [wire.edit_of(record)]}, request_id="one", wait_for=edit_pb2.DURABLE
+        )
+        # The RPC is over while the batch is solved.
+        edit_pb2_grpc.EditServiceStub(channel).SubmitEditBatch(request, metadata=[("traceparent", _CALLER)])
+        finished = server.await_event("batch_finished")
+        self.assertEqual((finished["outcome"], finished["trace_id"]), ("live", _TRACE))
+        (durable,) = server.events("batch_durable")
+        self.assertEqual(durable["trace_id"], _TRACE)
+        # One that fails, by a stream, whose trace is another.
+        malformed = wire.edit_of(record)
+        malformed.subject = "nobody of that prompt"
+        stream = wire.EditStream(channel, "s", metadata=[("traceparent", _CALLER.replace(_TRACE, "1" * 32))])
+        stream.send(0, [malformed])
+        stream.end()
+        stream.rest()
+        self.assertEqual(server.stop(), 0)
+        failed = server.events("batch_finished")[-1]
+        self.assertEqual((failed["outcome"], failed["trace_id"]), ("failed", "1" * 32))
+
+    def test_a_batch_that_is_solved_after_a_restart_has_no_trace(self):
+        flags = ("--log-format", "json")
+        server = self.start(flags=flags)
+        batch = {"edits": [wire.edit_of(record) for record in harness.facts(3)]}
+        request = edit_pb2.SubmitEditBatchRequest(batch=batch, request_id="one", wait_for=edit_pb2.DURABLE)
+        edit_pb2_grpc.EditServiceStub(self.connect(server)).SubmitEditBatch(request)
+        server.kill()
+        self.assertEqual(server.events("batch_finished"), [])
+        finished = self.start(flags=flags).await_event("batch_finished")
+        self.assertEqual(finished["outcome"], "live")
+        self.assertNotIn("trace_id", finished)
+
     def test_every_answer_has_a_trace_whatever_the_call_and_its_end(self):
         channel = self.connect(self.start())
         traces = set()
@@ -149,7 +185,7 @@ class LogTest(harness.ServerTest):
         channel = self.connect(server)
         admin = admin_pb2_grpc.AdminServiceStub(channel)
         admin.Drain(admin_pb2.DrainRequest())
-        self.assertEqual(len(server.events("draining")), 1)
+        server.await_event("draining")
         with self.assertRaises(grpc.RpcError) as raised:
             generation = generation_pb2_grpc.GenerationServiceStub(channel)
             generation.Generate(generation_pb2.GenerateRequest(prompt="The"))
