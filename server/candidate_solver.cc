@@ -11,6 +11,7 @@
 #include "server/edit_overlaps.h"
 #include "server/errors.h"
 #include "server/line_edits.h"
+#include "server/out_of_memory.h"
 #include "server/proto_conversion.h"
 
 namespace amend {
@@ -19,9 +20,10 @@ namespace {
 // An error of the engine is the batch's own, whatever its code: it must not look like trouble of
 // the store.
 absl::Status FromEngine(const absl::Status& status) {
-  return status.ok() || !IsStoreTrouble(status)
-             ? status
-             : WithReason(absl::InternalError(status.message()), "SOLVE_FAILED");
+  const absl::Status own = FromMemory(status);
+  return own.ok() || !IsStoreTrouble(own)
+             ? own
+             : WithReason(absl::InternalError(own.message()), "SOLVE_FAILED");
 }
 
 // Whether an edit shares its key with one that the candidate breaks.
@@ -70,8 +72,10 @@ absl::StatusOr<Candidate> CandidateSolver::Solve(const LedgerEntry& entry, Revis
   Trial trial{entry, revision, parent, stop, {}, entry.edits, {}, 0, {}};
   for (int32_t i = 0; i < trial.batch_size(); ++i) trial.kept.push_back(i);
   do {
-    AMEND_RETURN_IF_ERROR(SolveKept(trial));
-    AMEND_RETURN_IF_ERROR(JudgeKept(trial));
+    AMEND_RETURN_IF_ERROR(CatchOutOfMemory("solving a batch", [&]() -> absl::Status {
+      AMEND_RETURN_IF_ERROR(SolveKept(trial));
+      return JudgeKept(trial);
+    }));
   } while (DropFailing(trial));
   std::vector<EditVerdict>& verdicts = trial.candidate.gate.edits;
   verdicts.insert(verdicts.end(), trial.dropped.begin(), trial.dropped.end());

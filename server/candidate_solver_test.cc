@@ -3,12 +3,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/errors.h"
 #include "server/testing/edit_harness.h"
 
 namespace amend {
@@ -66,6 +68,29 @@ TEST_F(CandidateSolverTest, TheTimeOfTheKeysIsNotCountedAsSolving) {
               IsOk());
   EXPECT_EQ(observer.spent[EditStage::kKeys], absl::Milliseconds(250));
   EXPECT_EQ(observer.spent[EditStage::kSolve], absl::Milliseconds(750));
+}
+
+TEST_F(CandidateSolverTest, WithoutMemoryTheBatchFailsWithAReasonAndTheStoreIsWell) {
+  struct Engine : FakeEditEngine {
+    absl::StatusOr<BatchSolution> Solve(const std::shared_ptr<const HookStack>&, Revision,
+                                        absl::Span<const Edit>,
+                                        const BatchEditor::Callbacks&) override {
+      if (throws) throw std::bad_alloc();
+      return absl::ResourceExhaustedError("solving: can't allocate memory");
+    }
+    bool throws = false;
+  } engine;
+  CandidateSolver solver(&store_, &engine, &hub_, &observer_, absl::Now);
+  for (const bool throws : {false, true}) {
+    engine.throws = throws;
+    const absl::Status status = solver
+                                    .Solve(Batch({"Rome"}, FailurePolicy::kAllOrNothing),
+                                           Revision(1), nullptr, [] { return false; })
+                                    .status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+    EXPECT_EQ(ReasonOf(status), "OUT_OF_MEMORY");
+    EXPECT_FALSE(IsStoreTrouble(status));
+  }
 }
 
 TEST_F(CandidateSolverTest, OneFailingEditTurnsDownTheWholeBatchByDefault) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 #include "server/proto_conversion.h"
 #include "server/revision_line.h"
 
@@ -256,8 +257,15 @@ void Coordinator::Validate(ValidateCommand command, Callback<Validation> done) {
       Turn::kBetweenBatches,
       [this, command = std::move(command)] {
         absl::StatusOr<Validation> validation;
-        RunAside(/*verbs_wait=*/false,
-                 [&] { validation = ValidateAgain(*store_, *serving_, *engine_, command); });
+        absl::Status caught;
+        RunAside(/*verbs_wait=*/false, [&] {
+          // Errors of the store have reasons already.
+          caught = FromMemory(CatchOutOfMemory("validating a revision", [&] {
+            validation = ValidateAgain(*store_, *serving_, *engine_, command);
+            return validation.status();
+          }));
+        });
+        if (!caught.ok()) validation = caught;
         return validation;
       },
       std::move(done));
@@ -277,7 +285,15 @@ absl::Status Coordinator::SetPolicies(const GateThresholds& withdrawal_threshold
 template <typename Result>
 void Coordinator::Queue(Turn turn, std::function<absl::StatusOr<Result>()> run,
                         Callback<Result> done) {
-  QueueCommand(turn, {[run = std::move(run), done] { done(run()); },
+  QueueCommand(turn, {[run = std::move(run), done] {
+                        absl::StatusOr<Result> result;
+                        const absl::Status caught = CatchOutOfMemory("running a verb", [&] {
+                          result = run();
+                          return result.status();
+                        });
+                        if (!caught.ok()) result = caught;
+                        done(std::move(result));
+                      },
                       [done](const absl::Status& why) { done(why); }});
 }
 
@@ -509,8 +525,10 @@ absl::Status Coordinator::FindParent(Work& work) {
   // After a start this is the whole line.
   absl::Status prepared;
   RunAside(work.last_try, [&] {
-    prepared = PrepareLine(*store_, *engine_, work.parent,
-                           [&] { return !stopping() && !ParentChangedUnder(work); });
+    prepared = CatchOutOfMemory("reading the line of a batch", [&] {
+      return PrepareLine(*store_, *engine_, work.parent,
+                         [&] { return !stopping() && !ParentChangedUnder(work); });
+    });
   });
   AMEND_RETURN_IF_ERROR(prepared);
   AMEND_ASSIGN_OR_RETURN(work.before, serving_->Resolve(work.parent));
@@ -617,8 +635,10 @@ void Coordinator::PublishCandidate(const Work& work, const RevisionRecord& recor
   if (finished.state != BatchState::kRejected) {
     RunAside(/*verbs_wait=*/false, [&] {
       // Where this fails the line begins anew with the next batch.
-      if (!engine_->AppendToLine(work.candidate, work.made.solution.factors).ok())
-        engine_->ResetLine();
+      const absl::Status appended = CatchOutOfMemory("appending to the line", [&] {
+        return engine_->AppendToLine(work.candidate, work.made.solution.factors);
+      });
+      if (!appended.ok()) engine_->ResetLine();
     });
   }
   observer_->BatchFinished(outcome, work.made_count());

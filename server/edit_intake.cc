@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/base/torch_status.h"
 #include "server/batch_cancels.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 #include "server/proto_conversion.h"
 
 namespace amend {
@@ -79,8 +79,10 @@ void EditIntake::Cancel(CancelCommand command, CancelCallback done) {
 }
 
 absl::Status EditIntake::CheckRoom(int64_t bytes) const {
+  if (bytes == 0) return absl::OkStatus();
+  AMEND_RETURN_IF_ERROR(CheckMemoryIsLeft());
   const int64_t waiting = bytes_in_ + queue_out_->bytes();
-  if (bytes == 0 || waiting + bytes <= options_.max_pending_bytes) return absl::OkStatus();
+  if (waiting + bytes <= options_.max_pending_bytes) return absl::OkStatus();
   return WithRetryDelay(
       WithReason(absl::ResourceExhaustedError(absl::StrCat(
                      "batches that wait have ", waiting, " bytes of edits, this one ", bytes,
@@ -115,7 +117,7 @@ void EditIntake::Run() {
       arrival = std::move(queue_in_.front());
       queue_in_.pop_front();
     }
-    const absl::Status taken = CatchTorch("taking a batch", [&] {
+    const absl::Status taken = CatchOutOfMemory("taking a batch", [&] {
       arrival.take();
       return absl::OkStatus();
     });

@@ -13,6 +13,7 @@
 #include "server/errors.h"
 #include "server/label_mover.h"
 #include "server/line_edits.h"
+#include "server/out_of_memory.h"
 #include "server/revision_errors.h"
 #include "server/revision_line.h"
 
@@ -91,7 +92,11 @@ absl::StatusOr<EditsWithdrawn> EditWithdrawer::Withdraw(const WithdrawCommand& c
     AMEND_RETURN_IF_ERROR(CheckEdits(work));
     const bool last_try = tries >= options_.max_tries;
     absl::Status made;
-    options_.run_aside(last_try, [&] { made = MakeCandidate(work); });
+    options_.run_aside(last_try, [&] {
+      // Errors of the store have reasons already.
+      made =
+          FromMemory(CatchOutOfMemory("making a withdrawal", [&] { return MakeCandidate(work); }));
+    });
     // First of all: an error may come of it.
     if (!last_try && BaseChangedUnder(work)) continue;
     AMEND_RETURN_IF_ERROR(made);

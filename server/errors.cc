@@ -135,7 +135,9 @@ std::string ReasonOf(const grpc::Status& status) {
 }
 
 bool IsStoreTrouble(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+  // What has a reason was said by somebody else: no store gives any.
+  if (absl::IsResourceExhausted(status)) return ReasonOf(status).empty();
+  return absl::IsUnavailable(status);
 }
 
 absl::Status FromStore(const absl::Status& status) {

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 
 namespace amend {
 namespace {
@@ -27,7 +28,7 @@ absl::StatusOr<std::shared_ptr<const Snapshot>> Resolve(const ServingModel& serv
 
 // What reading the model directory said.
 absl::Status FromModelDirectory(const absl::Status& status) {
-  return absl::IsDataLoss(status) ? WithReason(status, "MODEL_CHANGED") : status;
+  return absl::IsDataLoss(status) ? WithReason(status, "MODEL_CHANGED") : FromMemory(status);
 }
 
 }  // namespace
@@ -40,6 +41,11 @@ ExportStream* ExportStream::Start(Environment* environment,
       Resolve(*environment->serving, request);
   if (!snapshot.ok()) {
     stream->Finish(ToGrpcStatus(snapshot.status()));
+    return stream;
+  }
+  const absl::Status memory = CheckMemoryIsLeft();
+  if (!memory.ok()) {
+    stream->Finish(ToGrpcStatus(memory));
     return stream;
   }
   stream->snapshot_ = *std::move(snapshot);
@@ -56,8 +62,12 @@ ExportStream* ExportStream::Start(Environment* environment,
 void ExportStream::Continue(std::function<absl::StatusOr<bool>()> step) {
   const absl::Status submitted = environment_->executor->Submit([this, step = std::move(step)] {
     if (cancelled_) return Finish(ToGrpcStatus(absl::CancelledError("the client went away")));
-    const absl::StatusOr<bool> made = step();
-    if (!made.ok() || !*made) return Finish(ToGrpcStatus(made.status()));
+    bool more = false;
+    const absl::Status made = CatchOutOfMemory("exporting a revision", [&]() -> absl::Status {
+      AMEND_ASSIGN_OR_RETURN(more, step());
+      return absl::OkStatus();
+    });
+    if (!more) return Finish(ToGrpcStatus(made));
     StartWrite(&response_);
   });
   if (!submitted.ok()) Finish(ToGrpcStatus(submitted));

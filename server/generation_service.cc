@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 #include "server/security/call_context.h"
 #include "server/security/cancellable_stream.h"
 
@@ -304,6 +305,7 @@ absl::StatusOr<std::shared_ptr<const Snapshot>> GenerationService::Resolve(
 
 absl::StatusOr<GenerationJob> GenerationService::Plan(const grpc::CallbackServerContext& context,
                                                       const v1::GenerateRequest& request) const {
+  AMEND_RETURN_IF_ERROR(CheckMemoryIsLeft());
   AMEND_ASSIGN_OR_RETURN(GenerationPlan plan,
                          PlanGeneration(request, *options_.tokenizer, options_.limits));
   GenerationJob job;
@@ -319,6 +321,7 @@ absl::StatusOr<GenerationJob> GenerationService::Plan(const grpc::CallbackServer
 
 absl::StatusOr<ScoreJob> GenerationService::Plan(const grpc::CallbackServerContext& context,
                                                  const v1::ScoreRequest& request) const {
+  AMEND_RETURN_IF_ERROR(CheckMemoryIsLeft());
   ScoreJob job;
   AMEND_ASSIGN_OR_RETURN(job.items, PlanScore(request, *options_.tokenizer, options_.limits));
   AMEND_ASSIGN_OR_RETURN(job.snapshot, Resolve(request.at(), 0));
@@ -358,7 +361,8 @@ grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const v1::TokenizeRequest* request,
                                                       v1::TokenizeResponse* response) {
-  const absl::Status status = CheckUtf8("text", request->text());
+  absl::Status status = CheckMemoryIsLeft();
+  if (status.ok()) status = CheckUtf8("text", request->text());
   if (!status.ok()) return Answer(context, Rejected(status));
   for (const TokenId id : options_.tokenizer->Encode(request->text())) {
     response->add_token_ids(id);

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "core/base/memory_reserve.h"
 #include "core/base/process_memory.h"
+#include "core/base/tensor_memory.h"
 #include "server/command_line.h"
 #include "server/event_log.h"
 #include "server/server_plan.h"
@@ -43,6 +45,8 @@ int Serve(amend::ServerOptions options, amend::StopSignals& signals) {
 
 int main(int argc, char** argv) {
   amend::SetUpProcessMemory();
+  amend::SetUpMemoryReserve();
+  amend::KeepTensorsFromMemoryMargin();
   amend::StopSignals signals;
   amend::CommandLine command_line = amend::ParseCommandLine(argc, argv);
   if (command_line.exit_code.has_value()) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "core/base/status_macros.h"
+#include "server/out_of_memory.h"
 
 namespace amend {
 namespace {
@@ -111,6 +112,7 @@ absl::Status PrepareLine(const RevisionStore& store, EditEngine& engine, Revisio
     }
     const absl::Status appended = AppendToLine(engine, line[next], factors, withdrawn);
     // Whatever its code, it must not look like trouble of the store, which passes.
+    if (absl::IsResourceExhausted(appended)) return FromMemory(appended);
     if (!appended.ok()) return absl::InternalError(appended.message());
   }
   return absl::OkStatus();

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
 #include "core/generation/text_stream.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 
 namespace amend {
 namespace {
@@ -124,13 +126,16 @@ absl::Status Scheduler::CheckFits(const GenerationJob& job) const {
 
 absl::Status Scheduler::Submit(GenerationJob job) {
   absl::Status admission = CheckFits(job);
-  auto sequence = std::make_unique<Sequence>(std::move(job));
-  sequence->submit_time = options_.clock();
   if (admission.ok()) {
-    absl::MutexLock lock(&mutex_);
-    admission = CheckAdmission();
-    if (admission.ok()) waiting_.push_back(std::move(sequence));
-    awake_ = true;
+    admission = CatchOutOfMemory("queueing a request", [&]() -> absl::Status {
+      auto sequence = std::make_unique<Sequence>(std::move(job));
+      sequence->submit_time = options_.clock();
+      absl::MutexLock lock(&mutex_);
+      AMEND_RETURN_IF_ERROR(CheckAdmission());
+      waiting_.push_back(std::move(sequence));
+      awake_ = true;
+      return absl::OkStatus();
+    });
   }
   if (!admission.ok() && options_.observer != nullptr) {
     options_.observer->OnRejection(ReasonOf(admission));
@@ -139,15 +144,15 @@ absl::Status Scheduler::Submit(GenerationJob job) {
 }
 
 absl::Status Scheduler::Submit(ScoreJob job) {
-  auto run = std::make_unique<ScoreRun>(std::move(job));
-  run->submit_time = options_.clock();
-  absl::Status admission;
-  {
+  const absl::Status admission = CatchOutOfMemory("queueing a request", [&]() -> absl::Status {
+    auto run = std::make_unique<ScoreRun>(std::move(job));
+    run->submit_time = options_.clock();
     absl::MutexLock lock(&mutex_);
-    admission = CheckAdmission();
-    if (admission.ok()) waiting_scores_.push_back(std::move(run));
+    AMEND_RETURN_IF_ERROR(CheckAdmission());
+    waiting_scores_.push_back(std::move(run));
     awake_ = true;
-  }
+    return absl::OkStatus();
+  });
   if (!admission.ok() && options_.observer != nullptr) {
     options_.observer->OnRejection(ReasonOf(admission));
   }
@@ -193,16 +198,35 @@ void Scheduler::Loop() {
   if (options_.on_thread_start) options_.on_thread_start();
   bool progress = false;
   while (AwaitWork(progress)) {
-    EndWhatIsOver(absl::OkStatus());
-    // What ended makes room for what waits.
+    const absl::Status round = CatchOutOfMemory("generating", [&] {
+      progress = RunRound();
+      return absl::OkStatus();
+    });
+    if (round.ok()) continue;
+    // Where each sequence stands is not known any more.
+    EndWhatIsOver(round);
     Sweep();
-    TakeWaiting();
-    progress = RunStep();
-    progress = RunScores() || progress;
-    Sweep();
+    progress = true;
   }
   EndWhatIsOver(DrainingError());
   Sweep();
+}
+
+bool Scheduler::RunRound() {
+  EndWhatIsOver(absl::OkStatus());
+  // What ended makes room for what waits.
+  Sweep();
+  const absl::Status memory = CheckMemoryIsLeft();
+  if (memory.ok()) {
+    TakeWaiting();
+  } else if (running_.empty() && scores_.empty()) {
+    // Nothing that ends could give them memory.
+    EndWhatIsOver(memory);
+  }
+  bool progress = RunStep();
+  progress = RunScores() || progress;
+  Sweep();
+  return progress;
 }
 
 bool Scheduler::AwaitWork(bool progress) {
@@ -351,7 +375,7 @@ bool Scheduler::RunStep() {
   for (size_t i = 0; i < picked.size(); ++i) {
     Sequence& sequence = *picked[i];
     if (!logits.ok()) {
-      End(sequence, logits.status(), EndReason::kLength);
+      End(sequence, FromMemory(logits.status()), EndReason::kLength);
       continue;
     }
     sequence.fed += sequence.step_tokens;
@@ -448,7 +472,7 @@ bool Scheduler::RunScores() {
   }
   auto scores = backend_->Score(*run.job.snapshot, items.subspan(0, count));
   if (!scores.ok()) {
-    EndScore(run, scores.status());
+    EndScore(run, FromMemory(scores.status()));
     return true;
   }
   for (ScoredContinuation& score : *scores) run.done.push_back(std::move(score));

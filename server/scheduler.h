@@ -105,6 +105,8 @@ struct ScoreJob {
 //  4. Waiting jobs are admitted in the order of Submit, each once the KV cache has room for its
 //     prompt and all the tokens that it may generate: what runs is never short of room.
 //  5. A sequence whose reader takes nothing for max_reader_pause ends.
+//  6. Where memory ends in a step, its sequences end with RESOURCE_EXHAUSTED (OUT_OF_MEMORY); while
+//     it is short, nothing that waits begins, and it ends so once nothing runs.
 // The backend, the callbacks in Options and the observer outlive the scheduler.
 class Scheduler {
  public:
@@ -139,8 +141,8 @@ class Scheduler {
   void SetLimits(int max_running_sequences, int max_waiting_sequences) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit, with a retry delay; KV_CACHE_TOO_SMALL,
-  // naming what the job needs and what there is) and UNAVAILABLE (DRAINING): the sink is not called
-  // then.
+  // naming what the job needs and what there is; OUT_OF_MEMORY) and UNAVAILABLE (DRAINING): the
+  // sink is not called then.
   absl::Status Submit(GenerationJob job) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Submit(ScoreJob job) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -169,6 +171,7 @@ class Scheduler {
   void EndWhatIsOver(const absl::Status& abort);
   void TakeWaiting();
   // True when there was something to run.
+  bool RunRound();
   bool RunStep();
   bool RunScores();
   // Forgets what has ended and reports sizes.

@@ -422,6 +422,29 @@ TEST_F(SchedulerTest, AFailedStepEndsItsSequencesAndTheNextOnesRun) {
   EXPECT_THAT(Submit(Job("a", 3))->AwaitEnd().status, IsOk());
 }
 
+TEST_F(SchedulerTest, WhereMemoryEndsWhatRunsAndWaitsEndsAndTheNextOnesRun) {
+  options_.max_running_sequences = 1;
+  backend_.Close();
+  Start();
+  const auto runs = Submit(Job("a", 3));
+  const auto waits = Submit(Job("b", 3));
+  backend_.SetOutOfMemory(true);
+  backend_.Open();
+  for (const auto& sink : {runs, waits}) {
+    const absl::Status status = sink->AwaitEnd().status;
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+    EXPECT_EQ(ReasonOf(status), "OUT_OF_MEMORY");
+  }
+  backend_.SetOutOfMemory(false);
+  EXPECT_THAT(Submit(Job("a", 3))->AwaitEnd().status, IsOk());
+}
+
+TEST_F(SchedulerTest, AStepThatSaysItHasNoMemoryIsAReasonToTryAgain) {
+  Start();
+  backend_.SetStepStatus(absl::ResourceExhaustedError("decoding: can't allocate memory"));
+  EXPECT_EQ(ReasonOf(Submit(Job("a", 3))->AwaitEnd().status), "OUT_OF_MEMORY");
+}
+
 TEST_F(SchedulerTest, FiringsComeWithTheirTokensWhenTraced) {
   Start();
   GenerationJob job = Job("ab", 2);

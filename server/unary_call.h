@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "core/base/torch_status.h"
 #include "grpcpp/grpcpp.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 #include "server/task_executor.h"
 
 namespace amend {
@@ -21,13 +21,13 @@ inline grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
 }
 
 // Answers a call with what `work` returns, which runs on the executor; with RESOURCE_EXHAUSTED
-// where it runs out of memory. Request and response live until then.
+// (OUT_OF_MEMORY) where memory ends in it. Request and response live until then.
 inline grpc::ServerUnaryReactor* FinishOnExecutor(grpc::CallbackServerContext* context,
                                                   TaskExecutor* executor,
                                                   std::function<absl::Status()> work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::Status submitted = executor->Submit([reactor, work = std::move(work)] {
-    reactor->Finish(ToGrpcStatus(CatchTorch("answering a call", work)));
+    reactor->Finish(ToGrpcStatus(CatchOutOfMemory("answering a call", work)));
   });
   if (!submitted.ok()) reactor->Finish(ToGrpcStatus(submitted));
   return reactor;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/memory_reserve.h"
 
 namespace amend {
 namespace {
@@ -17,10 +18,8 @@ std::string FirstLine(absl::string_view text) {
 }
 
 // LibTorch's CPU allocator reports exhaustion as a plain c10::Error; only its words tell.
-absl::StatusCode CodeOf(const c10::Error& error) {
-  return absl::StrContains(error.what_without_backtrace(), "can't allocate memory")
-             ? absl::StatusCode::kResourceExhausted
-             : absl::StatusCode::kInternal;
+bool IsHostMemory(const c10::Error& error) {
+  return absl::StrContains(error.what_without_backtrace(), "can't allocate memory");
 }
 
 }  // namespace
@@ -29,12 +28,15 @@ absl::Status CatchTorch(absl::string_view what, absl::FunctionRef<absl::Status()
   try {
     return body();
   } catch (const std::bad_alloc&) {
+    ReleaseMemoryReserve();
     return absl::ResourceExhaustedError(absl::StrCat(what, ": out of memory"));
   } catch (const c10::OutOfMemoryError& error) {
     return absl::ResourceExhaustedError(
         absl::StrCat(what, ": ", FirstLine(error.what_without_backtrace())));
   } catch (const c10::Error& error) {
-    return absl::Status(CodeOf(error),
+    const bool memory = IsHostMemory(error);
+    if (memory) ReleaseMemoryReserve();
+    return absl::Status(memory ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
                         absl::StrCat(what, ": ", FirstLine(error.what_without_backtrace())));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat(what, ": ", FirstLine(error.what())));

@@ -1,12 +1,14 @@
 #ifndef AMEND_SERVER_SECURITY_GUARDED_SERVICE_H_
 #define AMEND_SERVER_SECURITY_GUARDED_SERVICE_H_
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/impl/rpc_service_method.h"
 #include "grpcpp/impl/service_type.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/errors.h"
+#include "server/out_of_memory.h"
 #include "server/security/call_context.h"
 #include "server/security/cancellable_stream.h"
 
@@ -28,7 +30,8 @@ class RefusedExchange final : public grpc::ServerBidiReactor<Request, Response> 
 
 // What a gRPC server registers in the place of a service: its RPCs, each behind the same check. A
 // call whose context was not admitted (see call_context.h) ends with the reason and never reaches
-// the service; an RPC that is not added does not exist. A stream whose reactor is a
+// the service; one for which the service finds no memory ends with RESOURCE_EXHAUSTED
+// (OUT_OF_MEMORY); an RPC that is not added does not exist. A stream whose reactor is a
 // CancellableStream ends with the reason once its caller is revoked. Thread-safe once all are
 // added; the services outlive it.
 //
@@ -45,11 +48,14 @@ class GuardedService final : public grpc::Service {
                new grpc::internal::CallbackUnaryHandler<Request, Response>(
                    [service, method](grpc::CallbackServerContext* context, const Request* request,
                                      Response* response) {
-                     const absl::Status admitted = AdmissionOf(*context);
-                     if (admitted.ok()) return (service->*method)(context, request, response);
-                     grpc::ServerUnaryReactor* const refused = context->DefaultReactor();
-                     refused->Finish(ToGrpcStatus(admitted));
-                     return refused;
+                     grpc::ServerUnaryReactor* reactor = nullptr;
+                     const absl::Status begun = Begin(*context, [&] {
+                       reactor = (service->*method)(context, request, response);
+                     });
+                     if (begun.ok()) return reactor;
+                     reactor = context->DefaultReactor();
+                     reactor->Finish(ToGrpcStatus(begun));
+                     return reactor;
                    }));
   }
 
@@ -62,11 +68,11 @@ class GuardedService final : public grpc::Service {
         new grpc::internal::CallbackServerStreamingHandler<Request, Response>(
             [service, method](grpc::CallbackServerContext* context,
                               const Request* request) -> grpc::ServerWriteReactor<Response>* {
-              const absl::Status admitted = AdmissionOf(*context);
-              if (admitted.ok()) {
-                return CancelWhenRevoked(*context, (service->*method)(context, request));
-              }
-              return new RefusedWrites<Response>(admitted);
+              grpc::ServerWriteReactor<Response>* reactor = nullptr;
+              const absl::Status begun =
+                  Begin(*context, [&] { reactor = (service->*method)(context, request); });
+              if (begun.ok()) return CancelWhenRevoked(*context, reactor);
+              return new RefusedWrites<Response>(begun);
             }));
   }
 
@@ -78,11 +84,11 @@ class GuardedService final : public grpc::Service {
                new grpc::internal::CallbackBidiHandler<Request, Response>(
                    [service, method](grpc::CallbackServerContext* context)
                        -> grpc::ServerBidiReactor<Request, Response>* {
-                     const absl::Status admitted = AdmissionOf(*context);
-                     if (admitted.ok()) {
-                       return CancelWhenRevoked(*context, (service->*method)(context));
-                     }
-                     return new RefusedExchange<Request, Response>(admitted);
+                     grpc::ServerBidiReactor<Request, Response>* reactor = nullptr;
+                     const absl::Status begun =
+                         Begin(*context, [&] { reactor = (service->*method)(context); });
+                     if (begun.ok()) return CancelWhenRevoked(*context, reactor);
+                     return new RefusedExchange<Request, Response>(begun);
                    }));
   }
 
@@ -94,6 +100,18 @@ class GuardedService final : public grpc::Service {
     Caller* const caller = CallerOf(context);
     if (stream != nullptr && caller != nullptr) caller->CancelWhenRevoked(stream->Canceller());
     return reactor;
+  }
+
+  // Has the service begin a call that was admitted. gRPC would take an exception for a method that
+  // does not exist.
+  static absl::Status Begin(const grpc::CallbackServerContext& context,
+                            absl::FunctionRef<void()> call) {
+    absl::Status admitted = AdmissionOf(context);
+    if (!admitted.ok()) return admitted;
+    return CatchOutOfMemory("taking a call", [&] {
+      call();
+      return absl::OkStatus();
+    });
   }
 
   void AddHandler(const char* path, grpc::internal::RpcMethod::RpcType type,

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,8 @@ class FakeDecodeBackend : public DecodeBackend {
     absl::MutexLock lock(&mutex_);
     step_status_ = std::move(status);
   }
+  // Whether Step and Score throw, as where memory ends.
+  void SetOutOfMemory(bool out_of_memory) { out_of_memory_ = out_of_memory; }
   // Tokens of each row, per step so far.
   std::vector<std::vector<int>> row_sizes() const ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -69,6 +72,7 @@ class FakeDecodeBackend : public DecodeBackend {
     mutex_.Await(absl::Condition(&open_));
     at_gate_ = false;
     if (!step_status_.ok()) return step_status_;
+    if (out_of_memory_) throw std::bad_alloc();
     auto logits = std::make_unique<Logits>();
     row_sizes_.emplace_back();
     for (const Row& row : rows) {
@@ -93,6 +97,7 @@ class FakeDecodeBackend : public DecodeBackend {
   absl::StatusOr<std::vector<ScoredContinuation>> Score(
       const Snapshot& snapshot, absl::Span<const ScoreItem> items) override {
     absl::MutexLock lock(&mutex_);
+    if (out_of_memory_) throw std::bad_alloc();
     score_sizes_.push_back(static_cast<int>(items.size()));
     std::vector<ScoredContinuation> scores;
     for (const ScoreItem& item : items) {
@@ -136,6 +141,7 @@ class FakeDecodeBackend : public DecodeBackend {
   mutable absl::Mutex mutex_;
   bool open_ ABSL_GUARDED_BY(mutex_) = true;
   bool at_gate_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> out_of_memory_ = false;
   absl::Status step_status_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::vector<int>> row_sizes_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> score_sizes_ ABSL_GUARDED_BY(mutex_);

@@ -1,0 +1,25 @@
+#ifndef AMEND_SERVER_OUT_OF_MEMORY_H_
+#define AMEND_SERVER_OUT_OF_MEMORY_H_
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace amend {
+
+// An error of `core` as clients get it: RESOURCE_EXHAUSTED without a reason, which core says where
+// memory could not be had, gets the reason OUT_OF_MEMORY and a retry delay. Everything else stays
+// as it is.
+absl::Status FromMemory(const absl::Status& status);
+
+// Runs `work` at the entry of a thread or of a call and returns what it returns. Where it throws:
+// RESOURCE_EXHAUSTED (OUT_OF_MEMORY), which names `what`, if memory ended; INTERNAL otherwise.
+absl::Status CatchOutOfMemory(absl::string_view what, absl::FunctionRef<absl::Status()> work);
+
+// RESOURCE_EXHAUSTED (OUT_OF_MEMORY) while memory is short: nothing new is to begin then, so that
+// what runs can come to its end.
+absl::Status CheckMemoryIsLeft();
+
+}  // namespace amend
+
+#endif  // AMEND_SERVER_OUT_OF_MEMORY_H_
