@@ -9,6 +9,7 @@
 #include "core/base/tensor_memory.h"
 #include "server/command_line.h"
 #include "server/event_log.h"
+#include "server/memory_watch.h"
 #include "server/server_plan.h"
 #include "server/stop_signals.h"
 #include "server/wiring.h"
@@ -33,6 +34,7 @@ int Serve(amend::ServerOptions options, amend::StopSignals& signals) {
               {{"message", std::string(server.status().message())}});
     return kFailed;
   }
+  const amend::MemoryWatch watch(&log);
   // Why it failed is in the log.
   signals.Serve([&] { (*server)->Reload().IgnoreError(); });
   std::cout << (*server)->ready_line() << std::endl;

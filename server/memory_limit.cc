@@ -71,16 +71,20 @@ void LowerByMachine(const std::string& root, MemoryLimit* limit) {
   }
 }
 
+void LowerByResource(int resource, absl::string_view source, MemoryLimit* limit) {
+  rlimit set{};
+  if (getrlimit(resource, &set) != 0 || set.rlim_cur == RLIM_INFINITY) return;
+  Lower(static_cast<int64_t>(set.rlim_cur), source, limit);
+}
+
 }  // namespace
 
 MemoryLimit ReadMemoryLimit(const std::string& root) {
   MemoryLimit limit{std::numeric_limits<int64_t>::max(), "nothing"};
   LowerByMachine(root, &limit);
   LowerByCgroups(root, &limit);
-  rlimit address_space{};
-  if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) {
-    Lower(static_cast<int64_t>(address_space.rlim_cur), "its RLIMIT_AS", &limit);
-  }
+  LowerByResource(RLIMIT_AS, "its RLIMIT_AS", &limit);
+  LowerByResource(RLIMIT_DATA, "its RLIMIT_DATA", &limit);
   return limit;
 }
 

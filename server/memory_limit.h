@@ -17,7 +17,7 @@ struct MemoryLimit {
 };
 
 // The smallest of the machine's memory, the limits of the process's cgroup and of those above it
-// (v2 and v1), and RLIMIT_AS. `root` stands before /proc and /sys; empty but in tests.
+// (v2 and v1), RLIMIT_AS and RLIMIT_DATA. `root` stands before /proc and /sys; empty but in tests.
 MemoryLimit ReadMemoryLimit(const std::string& root = "");
 
 // RESOURCE_EXHAUSTED, naming all four numbers, where weights and KV cache together pass the limit.

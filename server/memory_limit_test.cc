@@ -68,6 +68,17 @@ TEST_F(MemoryLimitTest, ALimitAboveTheMachineIsNone) {
   EXPECT_EQ(ReadMemoryLimit(root_).source, "the machine's memory");
 }
 
+TEST_F(MemoryLimitTest, DataMayBeLimited) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
+  const rlimit less{512 * kMib, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &less), 0);
+  const MemoryLimit limit = ReadMemoryLimit(root_);
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
+  EXPECT_EQ(limit.bytes, 512 * kMib);
+  EXPECT_EQ(limit.source, "its RLIMIT_DATA");
+}
+
 TEST_F(MemoryLimitTest, TheAddressSpaceMayBeLimited) {
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);

@@ -14,12 +14,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/process_memory.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/metric_family.h"
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
+#include "server/memory_limit.h"
 
 namespace amend {
 namespace {
@@ -198,8 +200,7 @@ void AppendProcess(std::vector<prometheus::MetricFamily>* families) {
     return static_cast<double>(t.tv_sec) + t.tv_usec * 1e-6;
   };
   double virtual_pages = 0;
-  double resident_pages = 0;
-  std::ifstream("/proc/self/statm") >> virtual_pages >> resident_pages;
+  std::ifstream("/proc/self/statm") >> virtual_pages;
   const auto page = static_cast<double>(sysconf(_SC_PAGESIZE));
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
@@ -207,7 +208,9 @@ void AppendProcess(std::vector<prometheus::MetricFamily>* families) {
                             MetricType::Counter,
                             seconds(usage.ru_utime) + seconds(usage.ru_stime)));
   families->push_back(Plain("process_resident_memory_bytes", "Resident memory.", MetricType::Gauge,
-                            resident_pages * page));
+                            static_cast<double>(ResidentBytes())));
+  families->push_back(Plain("amend_memory_limit_bytes", "Memory that this process may have.",
+                            MetricType::Gauge, static_cast<double>(ReadMemoryLimit().bytes)));
   families->push_back(Plain("process_virtual_memory_bytes", "Virtual memory.", MetricType::Gauge,
                             virtual_pages * page));
   families->push_back(Plain("process_open_fds", "Open file descriptors.", MetricType::Gauge,

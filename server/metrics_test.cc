@@ -180,6 +180,8 @@ TEST(MetricsTest, BuildAndProcessAreShown) {
   EXPECT_THAT(text, HasSubstr("# TYPE process_cpu_seconds_total counter\n"));
   EXPECT_THAT(text, HasSubstr("process_resident_memory_bytes "));
   EXPECT_THAT(text, Not(HasSubstr("process_resident_memory_bytes 0\n")));
+  EXPECT_THAT(text, HasSubstr("amend_memory_limit_bytes "));
+  EXPECT_THAT(text, Not(HasSubstr("amend_memory_limit_bytes 0\n")));
   EXPECT_THAT(text, Not(HasSubstr("process_start_time_seconds 0\n")));
   EXPECT_THAT(text, Not(HasSubstr("process_open_fds 0\n")));
 }

@@ -1,6 +1,9 @@
 #include "core/base/process_memory.h"
 
+#include <unistd.h>
+
 #include <cstdlib>  // says which C library it is
+#include <fstream>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -27,6 +30,13 @@ void GiveBackFreedMemory() {
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
+}
+
+int64_t ResidentBytes() {
+  int64_t mapped_pages = 0;
+  int64_t resident_pages = 0;
+  std::ifstream("/proc/self/statm") >> mapped_pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace amend

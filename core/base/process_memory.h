@@ -1,6 +1,8 @@
 #ifndef AMEND_CORE_BASE_PROCESS_MEMORY_H_
 #define AMEND_CORE_BASE_PROCESS_MEMORY_H_
 
+#include <cstdint>
+
 namespace amend {
 
 // Settings of the process that fit what editing does with memory. Call once, first of all: before
@@ -22,6 +24,9 @@ void SetUpProcessMemory();
 // Gives freed memory that the allocator keeps back to the system; takes milliseconds. What is
 // resident afterwards is in use.
 void GiveBackFreedMemory();
+
+// What of this process is in memory, in bytes.
+int64_t ResidentBytes();
 
 }  // namespace amend
 

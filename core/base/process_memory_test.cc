@@ -4,12 +4,10 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -41,19 +39,13 @@ TEST(ProcessMemoryTest, LargeBlocksComeFromMemoryThatIsKept) {
 
 TEST(ProcessMemoryTest, FreedMemoryGoesBackWhenAsked) {
   SetUpProcessMemory();
-  const auto resident = [] {
-    std::ifstream file("/proc/self/statm");
-    int64_t total = 0, pages = 0;
-    file >> total >> pages;
-    return pages * sysconf(_SC_PAGESIZE);
-  };
   std::vector<std::unique_ptr<std::vector<char>>> blocks;
   for (int i = 0; i < 100; ++i) blocks.push_back(std::make_unique<std::vector<char>>(1 << 20, 'x'));
   const auto last = std::move(blocks.back());
-  const int64_t full = resident();
+  const int64_t full = ResidentBytes();
   blocks.clear();
   GiveBackFreedMemory();
-  EXPECT_LT(resident(), full - (int64_t{80} << 20));
+  EXPECT_LT(ResidentBytes(), full - (int64_t{80} << 20));
 }
 
 TEST(ProcessMemoryTest, KernelsForManyShapesAreNotAllKept) {
