@@ -315,6 +315,7 @@ absl::StatusOr<GenerationJob> GenerationService::Plan(const grpc::CallbackServer
   job.sampling = plan.sampling;
   job.stop = std::move(plan.stop);
   job.trace_hooks = request.trace_hooks();
+  job.request_bytes = static_cast<int64_t>(request.SpaceUsedLong());
   job.deadline = absl::FromChrono(context.deadline());
   return job;
 }
@@ -325,6 +326,7 @@ absl::StatusOr<ScoreJob> GenerationService::Plan(const grpc::CallbackServerConte
   ScoreJob job;
   AMEND_ASSIGN_OR_RETURN(job.items, PlanScore(request, *options_.tokenizer, options_.limits));
   AMEND_ASSIGN_OR_RETURN(job.snapshot, Resolve(request.at(), 0));
+  job.request_bytes = static_cast<int64_t>(request.SpaceUsedLong());
   job.deadline = absl::FromChrono(context.deadline());
   return job;
 }

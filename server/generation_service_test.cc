@@ -43,6 +43,7 @@ class GenerationServiceTest : public ::testing::Test {
   GenerationServiceTest() {
     Scheduler::Options scheduler;
     scheduler.context_length = 100;
+    scheduler.max_waiting_bytes = 1 << 20;
     scheduler.token_bytes = [this](TokenId id) { return tokenizer_.TokenBytes(id); };
     scheduler_ = std::make_unique<Scheduler>(&backend_, scheduler);
     GenerationService::Options options;
@@ -299,6 +300,21 @@ TEST_F(GenerationServiceTest, ARunningGenerationEndsWithTheRevisionThatWasPurged
   const grpc::Status deleted = Generate(request);
   EXPECT_EQ(deleted.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_EQ(ReasonIn(deleted), "REVISION_DELETED");
+}
+
+// Whatever it is that a request carries stays in memory until its end.
+TEST_F(GenerationServiceTest, TheQueueCountsWholeRequests) {
+  v1::GenerateRequest request = Request("a", 1);
+  v1::GenerateResponse response;
+  for (const size_t bytes : {size_t{100}, size_t{2} << 20}) {
+    auto* const unknown = request.GetReflection()->MutableUnknownFields(&request);
+    unknown->AddLengthDelimited(1000, std::string(bytes, 'x'));
+    grpc::ClientContext context;
+    const grpc::Status status = stub_->Generate(&context, request, &response);
+    EXPECT_EQ(status.error_code(),
+              bytes == 100 ? grpc::StatusCode::OK : grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(ReasonIn(status), bytes == 100 ? "" : "QUEUE_FULL");
+  }
 }
 
 }  // namespace

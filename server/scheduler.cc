@@ -39,13 +39,33 @@ absl::string_view ReasonName(const absl::Status& status, EndReason reason) {
   return "error";
 }
 
+int64_t BytesOf(const GenerationJob& job) {
+  // A sequence has the prompt a second time.
+  return job.request_bytes + 2 * static_cast<int64_t>(job.prompt.size() * sizeof(TokenId));
+}
+
+int64_t BytesOf(const ScoreJob& job) {
+  int64_t bytes = job.request_bytes;
+  for (const ScoreItem& item : job.items) {
+    bytes += static_cast<int64_t>(sizeof(item) + (item.prompt.size() + item.continuation.size()) *
+                                                     sizeof(TokenId));
+  }
+  return bytes;
+}
+
 }  // namespace
 
 struct Scheduler::Sequence {
   explicit Sequence(GenerationJob j)
-      : job(std::move(j)), sampler(job.sampling), text(job.stop), tokens(job.prompt) {}
+      : job(std::move(j)),
+        bytes(BytesOf(job)),
+        sampler(job.sampling),
+        text(job.stop),
+        tokens(job.prompt) {}
 
   GenerationJob job;
+  // While it waits.
+  const int64_t bytes;
   Sampler sampler;
   TextStream text;
   std::unique_ptr<DecodeSequence> state;
@@ -70,9 +90,11 @@ struct Scheduler::Sequence {
 };
 
 struct Scheduler::ScoreRun {
-  explicit ScoreRun(ScoreJob j) : job(std::move(j)) {}
+  explicit ScoreRun(ScoreJob j) : job(std::move(j)), bytes(BytesOf(job)) {}
 
   ScoreJob job;
+  // While it waits.
+  const int64_t bytes;
   std::vector<ScoredContinuation> done;
   absl::Time submit_time;
 };
@@ -93,7 +115,7 @@ void Scheduler::SetLimits(int max_running_sequences, int max_waiting_sequences) 
   awake_ = true;
 }
 
-absl::Status Scheduler::CheckAdmission() {
+absl::Status Scheduler::CheckAdmission(int64_t bytes) {
   if (draining_) return DrainingError();
   const size_t waiting = waiting_.size() + waiting_scores_.size();
   if (waiting >= max_waiting_) {
@@ -102,6 +124,17 @@ absl::Status Scheduler::CheckAdmission() {
                                          " requests wait, the limit is ", max_waiting_)),
                                      "QUEUE_FULL", {{"limit", absl::StrCat(max_waiting_)}}),
                           kRetryDelay);
+  }
+  int64_t taken = 0;
+  for (const auto& sequence : waiting_) taken += sequence->bytes;
+  for (const auto& run : waiting_scores_) taken += run->bytes;
+  if (taken + bytes > options_.max_waiting_bytes) {
+    return WithRetryDelay(
+        WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                       "the generation queue is full: requests that wait take ", taken,
+                       " bytes, this one ", bytes, ", the limit is ", options_.max_waiting_bytes)),
+                   "QUEUE_FULL", {{"limit", absl::StrCat(options_.max_waiting_bytes)}}),
+        kRetryDelay);
   }
   return absl::OkStatus();
 }
@@ -131,7 +164,7 @@ absl::Status Scheduler::Submit(GenerationJob job) {
       auto sequence = std::make_unique<Sequence>(std::move(job));
       sequence->submit_time = options_.clock();
       absl::MutexLock lock(&mutex_);
-      AMEND_RETURN_IF_ERROR(CheckAdmission());
+      AMEND_RETURN_IF_ERROR(CheckAdmission(sequence->bytes));
       waiting_.push_back(std::move(sequence));
       awake_ = true;
       return absl::OkStatus();
@@ -148,7 +181,7 @@ absl::Status Scheduler::Submit(ScoreJob job) {
     auto run = std::make_unique<ScoreRun>(std::move(job));
     run->submit_time = options_.clock();
     absl::MutexLock lock(&mutex_);
-    AMEND_RETURN_IF_ERROR(CheckAdmission());
+    AMEND_RETURN_IF_ERROR(CheckAdmission(run->bytes));
     waiting_scores_.push_back(std::move(run));
     awake_ = true;
     return absl::OkStatus();

@@ -83,6 +83,8 @@ struct GenerationJob {
   SamplingParams sampling;
   std::vector<std::string> stop;
   bool trace_hooks = false;
+  // What the request itself takes until it ends.
+  int64_t request_bytes = 0;
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<TokenSink> sink;
 };
@@ -90,6 +92,8 @@ struct GenerationJob {
 struct ScoreJob {
   std::shared_ptr<const Snapshot> snapshot;
   std::vector<ScoreItem> items;
+  // As of GenerationJob.
+  int64_t request_bytes = 0;
   absl::Time deadline = absl::InfiniteFuture();
   std::shared_ptr<ScoreSink> sink;
 };
@@ -115,6 +119,9 @@ class Scheduler {
     int max_running_sequences = 64;
     // Jobs that wait (also Score jobs); one more is turned away.
     int max_waiting_sequences = 256;
+    // What jobs that wait take together, with their requests; one that would pass it is turned
+    // away.
+    int64_t max_waiting_bytes = int64_t{64} << 20;
     // Prompt tokens in one step, over all sequences: bounds how long a prompt holds up decoding.
     int max_prefill_tokens_per_step = 512;
     // Tokens scored between two steps (at least one item).
@@ -140,9 +147,9 @@ class Scheduler {
   // already goes on.
   void SetLimits(int max_running_sequences, int max_waiting_sequences) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit, with a retry delay; KV_CACHE_TOO_SMALL,
-  // naming what the job needs and what there is; OUT_OF_MEMORY) and UNAVAILABLE (DRAINING): the
-  // sink is not called then.
+  // RESOURCE_EXHAUSTED (QUEUE_FULL, naming the limit in number or bytes, with a retry delay;
+  // KV_CACHE_TOO_SMALL, naming what the job needs and what there is; OUT_OF_MEMORY) and UNAVAILABLE
+  // (DRAINING): the sink is not called then.
   absl::Status Submit(GenerationJob job) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Submit(ScoreJob job) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -161,7 +168,8 @@ class Scheduler {
   struct Sequence;
   struct ScoreRun;
 
-  absl::Status CheckAdmission() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // For a job of so many bytes.
+  absl::Status CheckAdmission(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Loop();
   // Blocks until there may be something to do, not at all after a round with `progress`. False:
   // stopped.

@@ -309,6 +309,42 @@ TEST_F(SchedulerTest, AFullQueueTurnsRequestsAwayWithARetryDelay) {
   EXPECT_THAT(third->AwaitEnd().status, IsOk());
 }
 
+TEST_F(SchedulerTest, AQueueThatIsFullInBytesTurnsRequestsAwayUntilItIsNot) {
+  options_.max_running_sequences = 1;
+  options_.max_waiting_bytes = 1000;
+  backend_.Close();
+  Start();
+  const auto first = Submit(Job("a", 1));
+  backend_.AwaitStepAtGate();
+  const auto large = [this] {
+    GenerationJob job = Job("a", 1);
+    job.request_bytes = 900;
+    return job;
+  };
+  const auto second = Submit(large());
+  const absl::Status status = scheduler_->Submit(large());
+  // The prompt's token, twice, is with it.
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted,
+                               HasSubstr("take 908 bytes, this one 908, the limit is 1000")));
+  EXPECT_EQ(ReasonOf(status), "QUEUE_FULL");
+  EXPECT_TRUE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
+  const auto small = Submit(Job("a", 1));
+  backend_.Open();
+  EXPECT_THAT(small->AwaitEnd().status, IsOk());
+  EXPECT_THAT(Submit(large())->AwaitEnd().status, IsOk());
+}
+
+TEST_F(SchedulerTest, TokensOfAScoreJobThatWaitsCount) {
+  options_.max_waiting_bytes = 1000;
+  Start();
+  ScoreJob job;
+  job.snapshot = SnapshotOf(0);
+  job.items.push_back({std::vector<TokenId>(200, 1), std::vector<TokenId>(100, 1)});
+  job.sink = std::make_shared<RecordingScoreSink>();
+  EXPECT_THAT(scheduler_->Submit(std::move(job)),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("the limit is 1000")));
+}
+
 TEST_F(SchedulerTest, ASlowReaderPausesItsSequenceAlone) {
   Start();
   GenerationJob slow_job = Job("a", 10);
