@@ -154,8 +154,8 @@ HWY_INLINE void Accumulate(const BFloat16Bits* const* weight, const float* x, in
   }
 }
 
-// Any number of rows, kRows at once. The first ones wait for the weights; while the others find
-// them in the cache, the next outputs' are fetched.
+// Any number of rows, kRows at once. The next outputs' weights are fetched meanwhile: by the second
+// rows, which find their own in the cache while the first ones wait for them, or by the only ones.
 template <typename Number>
 void AccumulateAll(const Number* const* weight, const float* x, int64_t in, int64_t rows,
                    int64_t count, float* sums) {
@@ -163,7 +163,7 @@ void AccumulateAll(const Number* const* weight, const float* x, int64_t in, int6
   for (int64_t t = 0; t < rows; t += kRows) {
     const float* const row = x + t * in;
     float* const sum = sums + t * row_sums;
-    const int64_t ahead = t == kRows ? kOutputs * in : 0;
+    const int64_t ahead = t == (rows > kRows ? kRows : 0) ? kOutputs * in : 0;
     switch (std::min<int64_t>(kRows, rows - t)) {
       case 1:
         Accumulate<1>(weight, row, in, count, ahead, sum);
