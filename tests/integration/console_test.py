@@ -246,8 +246,10 @@ class PageTest(ConsoleTest):
             window.close()
 
     def test_a_server_that_went_away_is_said_and_found_again(self):
+        self.server.stop()
+        address, http_address = harness.lasting_address(), harness.lasting_address()
+        self.server = self.start(address=address, http=http_address)
         window = self.open()
-        address, http_address = self.server.address, self.server.http
         self.server.kill()
         window.wait_text("#connection", "not reachable")
         self.server = self.start(address=address, http=http_address)

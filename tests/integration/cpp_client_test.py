@@ -41,7 +41,7 @@ class CppClientTest(harness.ServerTest):
         self.assertEqual(len(server.amend_json("revisions")), 2)
 
     def test_it_goes_on_after_the_server_was_killed(self):
-        server = self.start()
+        server = self.start(address=harness.lasting_address())
         with subprocess.Popen([QUICKSTART, server.address], stdout=subprocess.PIPE, text=True) as example:
             lines = []
             for line in example.stdout:

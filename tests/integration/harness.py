@@ -8,10 +8,12 @@ import atexit
 import functools
 import json
 import os
+import random
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +29,25 @@ FACTS = os.path.abspath("tests/testdata/world_facts.json")
 PATIENCE = 120
 
 _READY = re.compile(r"amendd ready: grpc (\S+:\d+), http (\S+:\d+)")
+
+
+def lasting_address():
+    """An address that a later server can have again, whoever connects meanwhile.
+
+    A port that the kernel chose may be chosen again for somebody's outgoing connection while no server has it: even for
+    that of a client which tries to reach the server. Below the kernel's range nobody gets one who does not ask for it.
+    """
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="utf-8") as file:
+        first = int(file.read().split()[0])
+    for _ in range(100):
+        port = random.randrange(max(1024, first // 2), first)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return f"127.0.0.1:{port}"
+            except OSError:
+                continue
+    raise AssertionError(f"no free port below {first}")
 
 
 class Amendd:

@@ -156,9 +156,8 @@ class PythonClientTest(harness.ServerTest):
     def check_kills(self, run):
         """Kills the server at random statuses, three times at most; what comes out is what an undisturbed run gives."""
         batches = batches_of(harness.facts(12))
-        server = self.start()
-        servers = [server]
-        address = server.address
+        address = harness.lasting_address()
+        servers = [self.start(address=address)]
         told, ends, failure = [[]], {}, []
         wake, running = threading.Event(), threading.Event()
         running.set()

@@ -64,7 +64,7 @@ class ResumeTest(harness.ServerTest):
 
     def test_a_running_client_goes_on_by_itself_when_the_server_is_back(self):
         wanted, seconds = self.undisturbed()
-        server = self.start()
+        server = self.start(address=harness.lasting_address())
         client = self.stream(server.address, retries=30)
         try:
             client.wait(self.random.uniform(0, seconds))
