@@ -257,15 +257,13 @@ void Coordinator::Validate(ValidateCommand command, Callback<Validation> done) {
       Turn::kBetweenBatches,
       [this, command = std::move(command)] {
         absl::StatusOr<Validation> validation;
-        absl::Status caught;
         RunAside(/*verbs_wait=*/false, [&] {
-          // Errors of the store have reasons already.
-          caught = FromMemory(CatchOutOfMemory("validating a revision", [&] {
-            validation = ValidateAgain(*store_, *serving_, *engine_, command);
-            return validation.status();
-          }));
+          validation = ResultOrOutOfMemory("validating a revision", [&] {
+            return ValidateAgain(*store_, *serving_, *engine_, command);
+          });
         });
-        if (!caught.ok()) validation = caught;
+        // Errors of the store have reasons already.
+        if (!validation.ok()) validation = FromMemory(validation.status());
         return validation;
       },
       std::move(done));
@@ -285,16 +283,9 @@ absl::Status Coordinator::SetPolicies(const GateThresholds& withdrawal_threshold
 template <typename Result>
 void Coordinator::Queue(Turn turn, std::function<absl::StatusOr<Result>()> run,
                         Callback<Result> done) {
-  QueueCommand(turn, {[run = std::move(run), done] {
-                        absl::StatusOr<Result> result;
-                        const absl::Status caught = CatchOutOfMemory("running a verb", [&] {
-                          result = run();
-                          return result.status();
-                        });
-                        if (!caught.ok()) result = caught;
-                        done(std::move(result));
-                      },
-                      [done](const absl::Status& why) { done(why); }});
+  QueueCommand(turn,
+               {[run = std::move(run), done] { done(ResultOrOutOfMemory("running a verb", run)); },
+                [done](const absl::Status& why) { done(why); }});
 }
 
 void Coordinator::QueueCommand(Turn turn, Command command) {

@@ -62,12 +62,8 @@ ExportStream* ExportStream::Start(Environment* environment,
 void ExportStream::Continue(std::function<absl::StatusOr<bool>()> step) {
   const absl::Status submitted = environment_->executor->Submit([this, step = std::move(step)] {
     if (cancelled_) return Finish(ToGrpcStatus(absl::CancelledError("the client went away")));
-    bool more = false;
-    const absl::Status made = CatchOutOfMemory("exporting a revision", [&]() -> absl::Status {
-      AMEND_ASSIGN_OR_RETURN(more, step());
-      return absl::OkStatus();
-    });
-    if (!more) return Finish(ToGrpcStatus(made));
+    const absl::StatusOr<bool> made = ResultOrOutOfMemory("exporting a revision", step);
+    if (!made.ok() || !*made) return Finish(ToGrpcStatus(made.status()));
     StartWrite(&response_);
   });
   if (!submitted.ok()) Finish(ToGrpcStatus(submitted));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "core/base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -68,26 +69,19 @@ TEST_F(MemoryLimitTest, ALimitAboveTheMachineIsNone) {
   EXPECT_EQ(ReadMemoryLimit(root_).source, "the machine's memory");
 }
 
-TEST_F(MemoryLimitTest, DataMayBeLimited) {
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
-  const rlimit less{512 * kMib, before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_DATA, &less), 0);
-  const MemoryLimit limit = ReadMemoryLimit(root_);
-  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
-  EXPECT_EQ(limit.bytes, 512 * kMib);
-  EXPECT_EQ(limit.source, "its RLIMIT_DATA");
-}
-
-TEST_F(MemoryLimitTest, TheAddressSpaceMayBeLimited) {
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
-  const rlimit less{512 * kMib, before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_AS, &less), 0);
-  const MemoryLimit limit = ReadMemoryLimit(root_);
-  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
-  EXPECT_EQ(limit.bytes, 512 * kMib);
-  EXPECT_EQ(limit.source, "its RLIMIT_AS");
+TEST_F(MemoryLimitTest, DataAndTheAddressSpaceMayBeLimited) {
+  for (const auto& [resource, source] :
+       {std::pair(RLIMIT_DATA, "its RLIMIT_DATA"), std::pair(RLIMIT_AS, "its RLIMIT_AS")}) {
+    SCOPED_TRACE(source);
+    rlimit before{};
+    ASSERT_EQ(getrlimit(resource, &before), 0);
+    const rlimit less{512 * kMib, before.rlim_max};
+    ASSERT_EQ(setrlimit(resource, &less), 0);
+    const MemoryLimit limit = ReadMemoryLimit(root_);
+    ASSERT_EQ(setrlimit(resource, &before), 0);
+    EXPECT_EQ(limit.bytes, 512 * kMib);
+    EXPECT_EQ(limit.source, source);
+  }
 }
 
 TEST_F(MemoryLimitTest, WhatDoesNotFitIsNamedWithAllNumbers) {

@@ -249,12 +249,15 @@ bool Scheduler::RunRound() {
   EndWhatIsOver(absl::OkStatus());
   // What ended makes room for what waits.
   Sweep();
-  const absl::Status memory = CheckMemoryIsLeft();
-  if (memory.ok()) {
-    TakeWaiting();
-  } else if (running_.empty() && scores_.empty()) {
-    // Nothing that ends could give them memory.
-    EndWhatIsOver(memory);
+  // Asking for memory is a system call that a step need not wait for.
+  if (HasWaiting()) {
+    const absl::Status memory = CheckMemoryIsLeft();
+    if (memory.ok()) {
+      TakeWaiting();
+    } else if (running_.empty() && scores_.empty()) {
+      // Nothing that ends could give them memory.
+      EndWhatIsOver(memory);
+    }
   }
   bool progress = RunStep();
   progress = RunScores() || progress;
@@ -326,6 +329,11 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
   for (auto& run : scores_) {
     if (!abort.ok()) EndScore(*run, abort);
   }
+}
+
+bool Scheduler::HasWaiting() const {
+  absl::MutexLock lock(&mutex_);
+  return !waiting_.empty() || !waiting_scores_.empty();
 }
 
 void Scheduler::TakeWaiting() {

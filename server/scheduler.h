@@ -177,6 +177,7 @@ class Scheduler {
   // Ends and forgets what was cancelled, is late or has no reader; everything, with `abort`, when
   // that is not OK.
   void EndWhatIsOver(const absl::Status& abort);
+  bool HasWaiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   void TakeWaiting();
   // True when there was something to run.
   bool RunRound();
