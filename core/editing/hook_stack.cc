@@ -412,9 +412,7 @@ at::Tensor HookStack::Apply(LayerIndex layer, const at::Tensor& input,
   const auto it = state_->layers.find(layer);
   if (it == state_->layers.end()) return output;
   const StackedLayer& stacked = it->second;
-  if (stacked.ScreenFor(input) == nullptr) {
-    return ApplyFactors(stacked.factors, input, output).output;
-  }
+  if (!input.is_cpu()) return ApplyFactors(stacked.factors, input, output).output;
   return AddFired(stacked.Fired(input), stacked.factors.u, output);
 }
 

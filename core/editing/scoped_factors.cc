@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "core/base/parallel.h"
+#include "core/editing/inner_product.h"
 #include "core/editing/row_codes.h"
 
 // Compiled once more for wider registers; the widest that the machine has is called.
@@ -27,9 +28,11 @@ namespace {
 // core's cache. The products of whole lines would go out to memory and back.
 constexpr int64_t kEditsAtOnce = 1024;
 constexpr int64_t kTokensAtOnce = 256;
-// Edits that one test rules out together; partial sums of an inner product.
+// Edits that one test rules out together.
 constexpr int64_t kLanes = 64;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
+// Multiplications up to which all of them cost less than the tensor operations that spare most.
+constexpr int64_t kFewProducts = 1 << 19;
 // Rows that one thread codes at least.
 constexpr int64_t kCodedRows = 64;
 // Shorter rows are not worth it, and LibTorch's integer product of rows of 1 is wrong.
@@ -49,20 +52,6 @@ void CodeRows(const at::Tensor& rows, int8_t* codes, const Take& take) {
   ParallelFor(0, rows.size(0), kCodedRows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) take(i, CodeRow(from + i * d, d, codes + i * d));
   });
-}
-
-// In float32. Many partial sums: additions that do not wait for each other.
-AMEND_FOR_EACH_CPU float Dot(const float* a, const float* b, int64_t n) {
-  float sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[i + lane] * b[i + lane];
-  }
-  for (int64_t lane = 0; i < n; ++i, ++lane) sums[lane] += a[i] * b[i];
-  for (int64_t width = kLanes / 2; width > 0; width /= 2) {
-    for (int64_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
-  }
-  return sums[0];
 }
 
 // What is read of the factors while one token is screened.
@@ -172,13 +161,45 @@ std::vector<FiredEdit> FindInBlock(const StackedFactors& factors, const FactorSc
        FindOpen(screen.Rows(begin, count), factors.threshold.narrow(0, begin, count),
                 slope.narrow(0, begin, count), input)) {
     const int64_t b = begin + edit;
-    const float activation = Dot(x + token * d_in, v + b * d_in, d_in);
+    const float activation = InnerProduct(x + token * d_in, v + b * d_in, d_in);
     if (activation >= threshold[b]) fired.push_back({token, b, activation});
   }
   return fired;
 }
 
+// Pairs of an edit and a token that may fire, by token, then by edit: all for which two float32
+// sums of v_b . x in any order may differ by as much as the first one is below the threshold.
+at::Tensor OpenPairs(const StackedFactors& factors, const at::Tensor& x) {
+  const at::Tensor off =
+      at::linear(x.norm(2, {1}).unsqueeze(1), factors.v.norm(2, {1}).unsqueeze(1));
+  const double roundoff = 2 * static_cast<double>(x.size(1)) * kUnitRoundoff * kNormSlack;
+  // A NaN stays open.
+  return (at::linear(x, factors.v) + off * roundoff < factors.threshold).logical_not().nonzero();
+}
+
 std::vector<FiredEdit> FindPlainly(const StackedFactors& factors, const at::Tensor& input) {
+  const int64_t tokens = input.size(0), edits = factors.v.size(0), d_in = input.size(1);
+  const float* const x = input.const_data_ptr<float>();
+  const float* const v = factors.v.const_data_ptr<float>();
+  const float* const threshold = factors.threshold.const_data_ptr<float>();
+  std::vector<FiredEdit> fired;
+  const auto decide = [&](int64_t token, int64_t edit) {
+    const float activation = InnerProduct(x + token * d_in, v + edit * d_in, d_in);
+    if (activation >= threshold[edit]) fired.push_back({token, edit, activation});
+  };
+  if (tokens * edits * d_in <= kFewProducts) {
+    for (int64_t token = 0; token < tokens; ++token) {
+      for (int64_t edit = 0; edit < edits; ++edit) decide(token, edit);
+    }
+    return fired;
+  }
+  const at::Tensor open = OpenPairs(factors, input);
+  const auto pairs = open.accessor<int64_t, 2>();
+  for (int64_t i = 0; i < open.size(0); ++i) decide(pairs[i][0], pairs[i][1]);
+  return fired;
+}
+
+std::vector<FiredEdit> FindOnDevice(const StackedFactors& factors, const at::Tensor& input) {
   const at::Tensor activation = at::linear(input, factors.v);
   const at::Tensor where = (activation >= factors.threshold).nonzero().to(at::kCPU);
   const at::Tensor values = activation.to(at::kCPU);
@@ -223,6 +244,7 @@ std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScre
   const at::NoGradGuard no_grad;
   if (factors.empty()) return {};
   const at::Tensor x = input.to(at::kFloat).contiguous();
+  if (!x.is_cpu()) return FindOnDevice(factors, x);
   if (screen == nullptr || x.size(1) < kMinScreened) return FindPlainly(factors, x);
   // A float32 sum of n products is off by at most n units of roundoff: d_in in the exact product;
   // and in each rotation 8 * 64, as 64 sums of 64 products share a norm.

@@ -41,8 +41,8 @@ struct FactorScreen {
 // With a screen (not null; everything on the CPU) v_b . x is first computed in 8-bit integers, and
 // only where |v . x - v~ . x~| <= |v - v~| |x| + |v~| |x - x~| plus the rounding of the sums leaves
 // the decision open is it computed in float32. The bound holds always: no edit that fires is
-// missed. What fires is the same either way but for an edit within float32 rounding of its
-// threshold.
+// missed. On the CPU an edit's activation at a token is their InnerProduct, so that what fires is
+// the same either way, and for any number of tokens.
 std::vector<FiredEdit> FindFired(const StackedFactors& factors, const FactorScreen* screen,
                                  const at::Tensor& input);
 

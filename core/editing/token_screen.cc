@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "core/base/parallel.h"
+#include "core/editing/inner_product.h"
 #include "core/editing/row_codes.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
@@ -93,22 +94,6 @@ void MultiplyCodesOfMany(const int8_t* codes, int64_t edits, int64_t d_in, const
   MultiplyCodes<kTokensAtOnce>(codes, edits, d_in, tokens, products);
 }
 
-float DotFloats(const float* a, const float* b, int64_t count) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-  int64_t i = 0;
-  for (; i + 4 * lanes <= count; i += 4 * lanes) {
-    s0 = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s0);
-    s1 = hn::MulAdd(hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes), s1);
-    s2 = hn::MulAdd(hn::LoadU(d, a + i + 2 * lanes), hn::LoadU(d, b + i + 2 * lanes), s2);
-    s3 = hn::MulAdd(hn::LoadU(d, a + i + 3 * lanes), hn::LoadU(d, b + i + 3 * lanes), s3);
-  }
-  float result = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
-  for (; i < count; ++i) result += a[i] * b[i];
-  return result;
-}
-
 // Of edits [begin, begin + count), what `products` leave open at a token is decided exactly, by
 // edit. slopes[k] is what edit begin + k may be off by, relative to |x|.
 void FindOpen(const FactorRows& rows, const CodedToken& token, const int32_t* products,
@@ -123,7 +108,7 @@ void FindOpen(const FactorRows& rows, const CodedToken& token, const int32_t* pr
                        token.norm * slopes[k] + token.error * rows.norm[b];
     // A NaN stays open.
     if (rows.threshold[b] - most > 0) return;
-    const float activation = DotFloats(token.values, rows.v + b * rows.d_in, rows.d_in);
+    const float activation = InnerProduct(token.values, rows.v + b * rows.d_in, rows.d_in);
     if (activation >= rows.threshold[b]) fired->push_back({number, b, activation});
   };
   const auto scale = hn::Set(d, token.scale), norm = hn::Set(d, token.norm);

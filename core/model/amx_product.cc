@@ -140,8 +140,10 @@ AMEND_AMX void ReleaseTiles() { _tile_release(); }
 
 }  // namespace
 
-void PackRowsForAmx(const BFloat16Bits* x, int64_t rows, int64_t in, BFloat16Bits* packed) {
-  for (int64_t t = 0; t < rows; t += kTileLines) {
+void PackRowsForAmx(const BFloat16Bits* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                    BFloat16Bits* packed) {
+  static_assert(kAmxRows == kTileLines);
+  for (int64_t t = begin; t < end; t += kTileLines) {
     PackTile(x + t * in, std::min(kTileLines, rows - t), LineRows(rows), in, packed + t * in);
   }
 }
@@ -186,7 +188,7 @@ void MultiplyRowsByAmx(const WeightRows<BFloat16Bits>& weight, const BFloat16Bit
 
 bool HasAmx() { return false; }
 
-void PackRowsForAmx(const BFloat16Bits*, int64_t, int64_t, BFloat16Bits*) {}
+void PackRowsForAmx(const BFloat16Bits*, int64_t, int64_t, int64_t, int64_t, BFloat16Bits*) {}
 
 void MultiplyRowsByAmx(const WeightRows<BFloat16Bits>&, const BFloat16Bits*, int64_t, int64_t,
                        int64_t, float*, int64_t) {}

@@ -19,9 +19,13 @@ constexpr int64_t kAmxInputs = 32;
 
 // Size of what PackRowsForAmx writes.
 int64_t AmxPackedSize(int64_t rows, int64_t in);
-// [T, in] into the order in which the unit takes the numbers of 16 rows. This and what follows only
-// where HasAmx().
-void PackRowsForAmx(const BFloat16Bits* x, int64_t rows, int64_t in, BFloat16Bits* packed);
+// Rows that it takes at once.
+constexpr int64_t kAmxRows = 16;
+// Puts the rows [begin, end) of x [T, in] into the order in which the unit takes the numbers of
+// kAmxRows rows. `begin` is a multiple of kAmxRows, and so is `end`, unless it is T. This and what
+// follows only where HasAmx().
+void PackRowsForAmx(const BFloat16Bits* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                    BFloat16Bits* packed);
 
 // y[t * y_stride + o] = sum over i of x[t, i] W[o, i], for o in [begin, end), of x as packed above.
 // Sums are float32; each has an order of its own, the same whatever the number of rows and the

@@ -43,7 +43,7 @@ class AmxProductTest : public testing::Test {
   static std::vector<float> ByAmx(const std::vector<BFloat16Bits>& weight, int64_t out, int64_t in,
                                   const std::vector<BFloat16Bits>& x, int64_t rows) {
     std::vector<BFloat16Bits> packed(AmxPackedSize(rows, in));
-    PackRowsForAmx(x.data(), rows, in, packed.data());
+    PackRowsForAmx(x.data(), rows, in, 0, rows, packed.data());
     std::vector<float> y(rows * out, std::numeric_limits<float>::quiet_NaN());
     MultiplyRowsByAmx({weight.data(), out, in}, packed.data(), rows, 0, out, y.data(), out);
     return y;
@@ -60,10 +60,10 @@ TEST_F(AmxProductTest, ItIsThePortableProductInAnyShape) {
     const int64_t in = kAmxInputs * (1 + Below(40));
     const std::vector<BFloat16Bits> weight = Numbers(out * in);
     const std::vector<BFloat16Bits> x = Numbers(rows * in);
-    std::vector<float> spread(x.size());
-    SpreadRows(x.data(), rows, in, spread.data());
+    std::vector<float> packed(PackedRowsSize(rows, in));
+    PackRows(x.data(), rows, in, 0, rows, packed.data());
     std::vector<float> expected(rows * out);
-    MultiplyRows(WeightRows<BFloat16Bits>{weight.data(), out, in}, spread.data(), rows, 0, out,
+    MultiplyRows(WeightRows<BFloat16Bits>{weight.data(), out, in}, packed.data(), rows, 0, out,
                  expected.data(), out);
     const std::vector<float> y = ByAmx(weight, out, in, x, rows);
     for (int64_t j = 0; j < rows * out; ++j) {
@@ -94,7 +94,7 @@ TEST_F(AmxProductTest, RangesOfOutputsTogetherAreTheWhole) {
   const std::vector<BFloat16Bits> weight = Numbers(out * in);
   const std::vector<BFloat16Bits> x = Numbers(rows * in);
   std::vector<BFloat16Bits> packed(AmxPackedSize(rows, in));
-  PackRowsForAmx(x.data(), rows, in, packed.data());
+  PackRowsForAmx(x.data(), rows, in, 0, rows, packed.data());
   std::vector<float> y(rows * out);
   const WeightRows<BFloat16Bits> numbers{weight.data(), out, in};
   for (const int64_t begin : {kOutputGroup, int64_t{0}, 2 * kOutputGroup}) {

@@ -15,6 +15,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "hwy/contrib/math/math-inl.h"
+#include "core/model/sum_lanes-inl.h"
 // clang-format on
 
 #ifndef AMEND_CORE_MODEL_BLOCK_ATTENTION_ONCE
@@ -78,41 +79,57 @@ void Store(float x, hwy::bfloat16_t* to) {
       std::isnan(x) ? 0x7FC0 : static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
-// weights[t] = query . keys[t] for `count` keys, each of e numbers.
-template <typename T>
-void DotKeys(const float* query, const T* keys, int64_t count, int64_t e, float* weights) {
+// Loops over the arrays of vectors below: in registers only once they are unrolled.
+#define AMEND_UNROLL _Pragma("GCC unroll 4")
+
+// Queries that go over the keys and values together. What one of them gets does not depend on it.
+constexpr int kQueries = 4;
+
+float MulAdd(float a, float b, float c) {
+  const Lanes d;
+  return hn::GetLane(hn::MulAdd(hn::Set(d, a), hn::Set(d, b), hn::Set(d, c)));
+}
+
+// weights[q * stride + t] = query q . keys[t], each of e numbers, for the first `count` keys of a
+// block, and for up to kSumsTogether - 1 behind them.
+template <int kTimes, typename T>
+void DotKeys(const float* query, const T* keys, int64_t count, int64_t e, float* weights,
+             int64_t stride) {
+  static_assert(kKvBlockTokens % kSumsTogether == 0);
   const Lanes d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t whole = e / lanes * lanes;
-  const auto finish = [&](const T* key, Numbers sum) HWY_ATTR {
-    float result = hn::GetLane(hn::SumOfLanes(d, sum));
-    for (int64_t i = whole; i < e; ++i) result += query[i] * ToFloat(key[i]);
-    return result;
-  };
-  int64_t t = 0;
-  // Four at a time: sums that do not wait for each other.
-  for (; t + 4 <= count; t += 4) {
-    const T* key = keys + t * e;
-    auto a = hn::Zero(d), b = a, c = a, f = a;
-    for (int64_t i = 0; i < whole; i += lanes) {
-      const auto q = hn::LoadU(d, query + i);
-      a = hn::MulAdd(q, LoadFloats(key + i), a);
-      b = hn::MulAdd(q, LoadFloats(key + e + i), b);
-      c = hn::MulAdd(q, LoadFloats(key + 2 * e + i), c);
-      f = hn::MulAdd(q, LoadFloats(key + 3 * e + i), f);
+  HWY_ALIGN float sums[kSumsTogether * HWY_MAX_BYTES / sizeof(float)];
+  for (int64_t t = 0; t < count; t += kSumsTogether) {
+    const T* const key = keys + t * e;
+    Numbers sum[kTimes][kSumsTogether];
+    AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+      AMEND_UNROLL for (int k = 0; k < kSumsTogether; ++k) sum[q][k] = hn::Zero(d);
     }
-    weights[t] = finish(key, a);
-    weights[t + 1] = finish(key + e, b);
-    weights[t + 2] = finish(key + 2 * e, c);
-    weights[t + 3] = finish(key + 3 * e, f);
-  }
-  for (; t < count; ++t) {
-    const T* key = keys + t * e;
-    auto a = hn::Zero(d);
     for (int64_t i = 0; i < whole; i += lanes) {
-      a = hn::MulAdd(hn::LoadU(d, query + i), LoadFloats(key + i), a);
+      Numbers numbers[kSumsTogether];
+      AMEND_UNROLL for (int k = 0; k < kSumsTogether; ++k) {
+        numbers[k] = LoadFloats(key + k * e + i);
+      }
+      AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+        const auto factor = hn::LoadU(d, query + q * e + i);
+        AMEND_UNROLL for (int k = 0; k < kSumsTogether; ++k) {
+          sum[q][k] = hn::MulAdd(factor, numbers[k], sum[q][k]);
+        }
+      }
     }
-    weights[t] = finish(key, a);
+    AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+      AMEND_UNROLL for (int k = 0; k < kSumsTogether; ++k) {
+        hn::Store(sum[q][k], d, sums + k * lanes);
+      }
+      float* const totals = weights + q * stride + t;
+      SumLanes(sums, totals);
+      for (int64_t i = whole; i < e; ++i) {
+        for (int k = 0; k < kSumsTogether; ++k) {
+          totals[k] = MulAdd(query[q * e + i], ToFloat(key[k * e + i]), totals[k]);
+        }
+      }
+    }
   }
 }
 
@@ -133,69 +150,103 @@ float Exponentiate(float* weights, int64_t count) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// output = sum over t < width of weights[t] * value t, times `factor`.
-template <typename T>
-void SumValues(const HeadView<T>& head, const float* weights, int64_t width, float factor,
-               float* output) {
+// output[q * e + i] += sum over t in [begin, end) of weights[q * stride + t] * number i of value t.
+template <int kTimes, typename T>
+void AddValues(const HeadView<T>& head, const float* weights, int64_t stride, int64_t begin,
+               int64_t end, float* output) {
+  constexpr int kVectors = 4;
   const Lanes d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto scale = hn::Set(d, factor);
   const int64_t e = head.e;
+  const auto value = [&head, e](int64_t t) {
+    return head.Value(t / kKvBlockTokens) + t % kKvBlockTokens * e;
+  };
   int64_t i = 0;
-  for (; i + 4 * lanes <= e; i += 4 * lanes) {
-    auto a = hn::Zero(d), b = a, c = a, f = a;
-    for (int64_t t = 0; t < width; ++t) {
-      const T* value = head.Value(t / kKvBlockTokens) + t % kKvBlockTokens * e + i;
-      const auto weight = hn::Set(d, weights[t]);
-      a = hn::MulAdd(weight, LoadFloats(value), a);
-      b = hn::MulAdd(weight, LoadFloats(value + lanes), b);
-      c = hn::MulAdd(weight, LoadFloats(value + 2 * lanes), c);
-      f = hn::MulAdd(weight, LoadFloats(value + 3 * lanes), f);
+  for (; i + kVectors * lanes <= e; i += kVectors * lanes) {
+    Numbers sum[kTimes][kVectors];
+    AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+      AMEND_UNROLL for (int v = 0; v < kVectors; ++v) {
+        sum[q][v] = hn::LoadU(d, output + q * e + i + v * lanes);
+      }
     }
-    hn::StoreU(hn::Mul(a, scale), d, output + i);
-    hn::StoreU(hn::Mul(b, scale), d, output + i + lanes);
-    hn::StoreU(hn::Mul(c, scale), d, output + i + 2 * lanes);
-    hn::StoreU(hn::Mul(f, scale), d, output + i + 3 * lanes);
+    for (int64_t t = begin; t < end; ++t) {
+      const T* const from = value(t) + i;
+      Numbers numbers[kVectors];
+      AMEND_UNROLL for (int v = 0; v < kVectors; ++v) numbers[v] = LoadFloats(from + v * lanes);
+      AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+        const auto weight = hn::Set(d, weights[q * stride + t]);
+        AMEND_UNROLL for (int v = 0; v < kVectors; ++v) {
+          sum[q][v] = hn::MulAdd(weight, numbers[v], sum[q][v]);
+        }
+      }
+    }
+    AMEND_UNROLL for (int q = 0; q < kTimes; ++q) {
+      AMEND_UNROLL for (int v = 0; v < kVectors; ++v) {
+        hn::StoreU(sum[q][v], d, output + q * e + i + v * lanes);
+      }
+    }
   }
   for (; i + lanes <= e; i += lanes) {
-    auto a = hn::Zero(d);
-    for (int64_t t = 0; t < width; ++t) {
-      const T* value = head.Value(t / kKvBlockTokens) + t % kKvBlockTokens * e + i;
-      a = hn::MulAdd(hn::Set(d, weights[t]), LoadFloats(value), a);
+    for (int q = 0; q < kTimes; ++q) {
+      auto sum = hn::LoadU(d, output + q * e + i);
+      for (int64_t t = begin; t < end; ++t) {
+        sum = hn::MulAdd(hn::Set(d, weights[q * stride + t]), LoadFloats(value(t) + i), sum);
+      }
+      hn::StoreU(sum, d, output + q * e + i);
     }
-    hn::StoreU(hn::Mul(a, scale), d, output + i);
   }
   for (; i < e; ++i) {
-    float sum = 0;
-    for (int64_t t = 0; t < width; ++t) {
-      sum += weights[t] * ToFloat(head.Value(t / kKvBlockTokens)[t % kKvBlockTokens * e + i]);
+    for (int q = 0; q < kTimes; ++q) {
+      float* const sum = output + q * e + i;
+      for (int64_t t = begin; t < end; ++t) {
+        *sum = MulAdd(weights[q * stride + t], ToFloat(value(t)[i]), *sum);
+      }
     }
-    output[i] = sum * factor;
+  }
+}
+
+// kTimes new tokens from `first` on.
+template <int kTimes, typename T>
+void AttendQueries(const HeadView<T>& head, int64_t first, AttentionScratch& scratch) {
+  const int64_t e = head.e;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(e));
+  // Keys that the first query sees, and those that the last one does.
+  const int64_t least = head.past + first + 1;
+  const int64_t most = least + kTimes - 1;
+  const int64_t stride = most + static_cast<int64_t>(hn::Lanes(Lanes())) + kSumsTogether;
+  scratch.query.resize(kTimes * e);
+  scratch.output.assign(kTimes * e, 0.0f);
+  scratch.weights.resize(kTimes * stride);
+  float* const weights = scratch.weights.data();
+  float* const output = scratch.output.data();
+  for (int q = 0; q < kTimes; ++q) {
+    const T* const query = head.query + (first + q) * head.query_stride;
+    for (int64_t i = 0; i < e; ++i) scratch.query[q * e + i] = scale * ToFloat(query[i]);
+  }
+  for (int64_t t = 0; t < most; t += kKvBlockTokens) {
+    DotKeys<kTimes>(scratch.query.data(), head.Key(t / kKvBlockTokens),
+                    std::min(kKvBlockTokens, most - t), e, weights + t, stride);
+  }
+  float sums[kTimes];
+  for (int q = 0; q < kTimes; ++q) sums[q] = Exponentiate(weights + q * stride, least + q);
+  AddValues<kTimes>(head, weights, stride, 0, least, output);
+  for (int q = 0; q < kTimes; ++q) {
+    if (q > 0) {
+      AddValues<1>(head, weights + q * stride, stride, least, least + q, output + q * e);
+    }
+    T* const to = head.output + (first + q) * head.output_stride;
+    const float factor = 1.0f / sums[q];
+    for (int64_t i = 0; i < e; ++i) Store(output[q * e + i] * factor, to + i);
   }
 }
 
 template <typename T>
 void AttendHead(const HeadView<T>& head, AttentionScratch& scratch) {
-  const int64_t e = head.e;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(e));
-  const auto room = static_cast<int64_t>(hn::Lanes(Lanes()));
-  scratch.query.resize(e);
-  scratch.output.resize(e);
-  scratch.weights.resize(head.past + head.new_tokens + room);
-  for (int64_t j = 0; j < head.new_tokens; ++j) {
-    const T* query = head.query + j * head.query_stride;
-    for (int64_t i = 0; i < e; ++i) scratch.query[i] = scale * ToFloat(query[i]);
-    const int64_t width = head.past + j + 1;
-    float* weights = scratch.weights.data();
-    for (int64_t t = 0; t < width; t += kKvBlockTokens) {
-      DotKeys(scratch.query.data(), head.Key(t / kKvBlockTokens),
-              std::min(kKvBlockTokens, width - t), e, weights + t);
-    }
-    const float sum = Exponentiate(weights, width);
-    SumValues(head, weights, width, 1.0f / sum, scratch.output.data());
-    T* output = head.output + j * head.output_stride;
-    for (int64_t i = 0; i < e; ++i) Store(scratch.output[i], output + i);
+  int64_t j = 0;
+  for (; j + kQueries <= head.new_tokens; j += kQueries) {
+    AttendQueries<kQueries>(head, j, scratch);
   }
+  for (; j < head.new_tokens; ++j) AttendQueries<1>(head, j, scratch);
 }
 
 void AttendFloat(const HeadView<float>& head, AttentionScratch& scratch) {

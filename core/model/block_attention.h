@@ -8,10 +8,11 @@
 #include "absl/types/span.h"
 #include "core/model/kv_cache.h"
 
-// Causal attention of a few new tokens a row over keys and values where they lie, in the blocks of
-// their caches: for decoding, where copying them together would cost as much as attending. float32
-// or bfloat16 (sums and softmax in float32), on the CPU. Letters: T packed tokens, h heads of e
-// dimensions, g heads of keys and values (each serves h / g neighbouring heads of queries).
+// Causal attention of new tokens over keys and values where they lie, in the blocks of their rows'
+// caches. float32 or bfloat16 (sums and softmax in float32), on the CPU. What a token gets depends
+// on its row's tokens up to itself alone, bit for bit: not on how many are new. Letters: T packed
+// tokens, h heads of e dimensions, g heads of keys and values (each serves h / g neighbouring heads
+// of queries).
 
 namespace amend {
 

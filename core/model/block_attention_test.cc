@@ -11,6 +11,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <random>
@@ -72,7 +73,8 @@ INSTANTIATE_TEST_SUITE_P(
              (info.param.dtype == at::kFloat ? "Float32" : "BFloat16");
     });
 
-// Rows of any age with a few new tokens each, against LibTorch's attention over one tensor per row.
+// Rows of any age with any number of new tokens each, against LibTorch's attention over one tensor
+// per row.
 TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
   const LayerIndex layer(GetParam().layers - 1);
   for (int round = 0; round < 20; ++round) {
@@ -82,7 +84,7 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
     int64_t start = 0;
     for (int i = 1 + static_cast<int>(random_() % 4); i > 0; --i) {
       const auto past = static_cast<int64_t>(random_() % 100);
-      const auto fresh = static_cast<int64_t>(1 + random_() % 5);
+      const auto fresh = static_cast<int64_t>(1 + random_() % (round % 2 == 0 ? 5 : 70));
       caches.push_back(KvCache::Create(pool_.get(), {past + fresh, nullptr, {}}));
       KvCache& cache = *caches.back();
       const at::Tensor key = RandomKeys(past + fresh), value = RandomKeys(past + fresh);
@@ -124,6 +126,50 @@ TEST_P(BlockAttentionTest, IsLibTorchsAttentionOverOneTensor) {
     EXPECT_THAT(output.to(at::kFloat),
                 TensorRelativelyNear(at::cat(expected), GetParam().tolerance));
   }
+}
+
+TEST_P(BlockAttentionTest, ATokenGetsTheSameBitForBitInPiecesOfAnyLength) {
+  const LayerIndex layer(GetParam().layers - 1);
+  for (int round = 0; round < 5; ++round) {
+    const auto tokens = static_cast<int64_t>(2 + random_() % 90);
+    const at::Tensor key = RandomKeys(tokens), value = RandomKeys(tokens);
+    const at::Tensor query = Random(tokens, config_.heads);
+    const auto in_pieces = [&](int64_t most) {
+      const auto cache = KvCache::Create(pool_.get(), {tokens, nullptr, {}});
+      at::Tensor output = at::empty({tokens, width()}, query.options());
+      for (int64_t done = 0; done < tokens;) {
+        const int64_t count =
+            std::min<int64_t>(tokens - done, 1 + static_cast<int64_t>(random_() % most));
+        cache->Reserve(count);
+        const std::vector<BlockRow> rows = {{cache.get(), 0, count}};
+        WriteBlocks(rows, layer, key.narrow(0, done, count), value.narrow(0, done, count));
+        AttendBlocks(rows, layer, query.narrow(0, done, count), output.narrow(0, done, count));
+        cache->Advance(std::vector<TokenId>(count));
+        done += count;
+      }
+      return output;
+    };
+    const at::Tensor alone = in_pieces(1);
+    for (const int64_t most : {3, 20, 200}) ASSERT_TRUE(in_pieces(most).equal(alone)) << most;
+  }
+}
+
+// A token sees nothing of those behind it, whatever stands there.
+TEST_P(BlockAttentionTest, WhatIsNoNumberStaysBehindTheTokensBeforeIt) {
+  const int64_t tokens = 11, first = 6;
+  const at::Tensor key = RandomKeys(tokens), value = RandomKeys(tokens);
+  const at::Tensor query = Random(tokens, config_.heads);
+  for (const at::Tensor& tensor : {key, value}) {
+    tensor.narrow(0, first, tokens - first).fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  const auto cache = KvCache::Create(pool_.get(), {tokens, nullptr, {}});
+  cache->Reserve(tokens);
+  const std::vector<BlockRow> rows = {{cache.get(), 0, tokens}};
+  WriteBlocks(rows, LayerIndex(0), key, value);
+  const at::Tensor output = at::empty({tokens, width()}, query.options());
+  AttendBlocks(rows, LayerIndex(0), query, output);
+  EXPECT_FALSE(at::isnan(output.narrow(0, 0, first)).any().item<bool>());
+  EXPECT_TRUE(at::isnan(output.narrow(0, first, tokens - first)).all().item<bool>());
 }
 
 // Scores far apart: exp must not overflow, and tiny weights must not become NaN.

@@ -12,14 +12,6 @@
 namespace amend {
 namespace {
 
-// New tokens of a row up to which it is read where it lies (docs/performance.md).
-constexpr int64_t kShortRow = 8;
-
-// Whether the row is read where it lies.
-bool ReadsBlocks(const BlockRow& row, at::Device device) {
-  return device.is_cpu() && row.new_tokens <= kShortRow;
-}
-
 // [new_tokens, past + new_tokens], added to the scores.
 at::Tensor CausalMask(int64_t past, int64_t new_tokens, const at::TensorOptions& options) {
   const auto places = at::TensorOptions().dtype(at::kLong).device(options.device());
@@ -65,11 +57,10 @@ CachedAttention::CachedAttention(const std::vector<Row>& rows, at::Device device
     row.cache->Reserve(row.new_tokens);
     rows_.push_back({row.cache, start, row.new_tokens});
     start += row.new_tokens;
-    const bool is_short = ReadsBlocks(rows_.back(), device);
-    if (is_short) short_rows_.push_back(rows_.back());
+    if (device.is_cpu()) continue;
     // A mask is needed only where several new tokens follow a filled cache; SDPA's own causal mask
     // covers the empty cache.
-    masks_.push_back(!is_short && row.cache->length() > 0 && row.new_tokens > 1
+    masks_.push_back(row.cache->length() > 0 && row.new_tokens > 1
                          ? CausalMask(row.cache->length(), row.new_tokens,
                                       at::TensorOptions().dtype(at::kFloat).device(device))
                          : at::Tensor());
@@ -97,21 +88,16 @@ at::Tensor CachedAttention::AttendCopy(const BlockRow& row, size_t number, Layer
 
 at::Tensor CachedAttention::Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                    const at::Tensor& value) {
-  if (query.is_cpu()) {
-    WriteBlocks(rows_, layer, key, value);
-  } else {
-    for (const BlockRow& row : rows_) CopyIntoBlocks(row, layer, key, value);
-  }
-  if (rows_.size() == 1 && short_rows_.empty()) {
-    return AttendCopy(rows_[0], 0, layer, query, key, value);
-  }
   const at::Tensor output =
       at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
-  if (!short_rows_.empty()) AttendBlocks(short_rows_, layer, query, output);
-  if (short_rows_.size() == rows_.size()) return output;
+  if (query.is_cpu()) {
+    WriteBlocks(rows_, layer, key, value);
+    AttendBlocks(rows_, layer, query, output);
+    return output;
+  }
   for (size_t i = 0; i < rows_.size(); ++i) {
     const BlockRow& row = rows_[i];
-    if (ReadsBlocks(row, query.device())) continue;
+    CopyIntoBlocks(row, layer, key, value);
     output.narrow(0, row.start, row.new_tokens).copy_(AttendCopy(row, i, layer, query, key, value));
   }
   return output;

@@ -15,8 +15,8 @@ namespace amend {
 // Rows that go on after what their caches hold. Writes the new keys and values into the caches; the
 // caller advances them after the last layer. For inference only. Letters as in attention.h.
 //
-// On the CPU a row of a few new tokens reads its blocks where they lie. Longer rows, and all rows
-// on other devices, run on LibTorch's attention over a copy of them.
+// On the CPU they read their blocks where they lie, on other devices LibTorch's attention reads a
+// copy.
 class CachedAttention : public AttentionContext {
  public:
   struct Row {
@@ -33,9 +33,7 @@ class CachedAttention : public AttentionContext {
                         const at::Tensor& value) const;
 
   std::vector<BlockRow> rows_;
-  // Those of rows_ that are read where they lie.
-  std::vector<BlockRow> short_rows_;
-  std::vector<at::Tensor> masks_;  // per row; undefined where none is needed
+  std::vector<at::Tensor> masks_;  // per row; undefined where none is needed, and on the CPU
 };
 
 }  // namespace amend

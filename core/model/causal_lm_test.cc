@@ -38,7 +38,7 @@ constexpr char kGptNeox[] = "tests/testdata/architectures/gpt-neox";
 constexpr const char* kAll[] = {kGpt2, kGptj, kLlama, kMistral, kQwen2, kGptNeox};
 
 // As many as a step of decoding may have.
-constexpr int64_t kRows = 19;
+constexpr int64_t kRows = 75;
 
 std::vector<TokenId> Tokens() { return {100, 200, 300, 5, 6, 7, 380, 9}; }
 
@@ -96,17 +96,17 @@ TEST(CausalLmTest, BFloat16IsNearFloat32) {
   }
 }
 
-struct FewRows {
+struct TestRows {
   at::Tensor hidden;  // [kRows, d]
   at::Tensor mixed;   // [kRows, heads * head_dim]
   at::Tensor positions = at::arange(kRows, at::kLong);
 
-  explicit FewRows(const ModelConfig& config)
+  explicit TestRows(const ModelConfig& config)
       : hidden(at::randn({kRows, config.hidden_size})),
         mixed(at::randn({kRows, config.heads * config.head_dim})) {}
 
-  FewRows Row(int64_t row) const {
-    FewRows one = *this;
+  TestRows Row(int64_t row) const {
+    TestRows one = *this;
     for (at::Tensor* tensor : {&one.hidden, &one.mixed, &one.positions}) {
       *tensor = tensor->narrow(0, row, 1);
     }
@@ -114,8 +114,8 @@ struct FewRows {
   }
 };
 
-// Every part of the forward pass but attention, over a few random rows.
-std::vector<at::Tensor> PartsOf(const CausalLm& model, const FewRows& rows) {
+// Every part of the forward pass but attention, over random rows.
+std::vector<at::Tensor> PartsOf(const CausalLm& model, const TestRows& rows) {
   const LayerIndex layer(1);
   const AttentionInput input = model.Project(layer, rows.hidden, rows.positions);
   return {input.query.flatten(1), input.key.flatten(1), input.value.flatten(1),
@@ -129,7 +129,7 @@ TEST(CausalLmTest, ATokenIsTheSameBitForBitAloneAndAmongOthers) {
       LoadOptions options;
       options.dtype = dtype;
       AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, options));
-      FewRows rows(model->config());
+      TestRows rows(model->config());
       rows.hidden = rows.hidden.to(TorchDtype(dtype));
       rows.mixed = rows.mixed.to(TorchDtype(dtype));
       const std::vector<at::Tensor> all = PartsOf(*model, rows);
@@ -144,19 +144,19 @@ TEST(CausalLmTest, ATokenIsTheSameBitForBitAloneAndAmongOthers) {
   }
 }
 
-TEST(CausalLmTest, FewRowsAreWhatLibTorchMakesOfThem) {
+TEST(CausalLmTest, RowsWithoutGradientsAreWhatLibTorchMakesOfThem) {
   at::manual_seed(4);
   for (const char* directory : kAll) {
     AMEND_ASSERT_OK_AND_ASSIGN(const auto model, LoadCausalLm(directory, {}));
-    FewRows rows(model->config());
-    const std::vector<at::Tensor> few = PartsOf(*model, rows);
+    TestRows rows(model->config());
+    const std::vector<at::Tensor> rowwise = PartsOf(*model, rows);
     // What gradients are taken of goes through LibTorch.
     const at::AutoGradMode enable_grad(true);
     rows.hidden.requires_grad_(true);
     rows.mixed.requires_grad_(true);
     const std::vector<at::Tensor> libtorch = PartsOf(*model, rows);
-    for (size_t part = 0; part < few.size(); ++part) {
-      EXPECT_THAT(few[part], TensorRelativelyNear(libtorch[part].detach(), 1e-5))
+    for (size_t part = 0; part < rowwise.size(); ++part) {
+      EXPECT_THAT(rowwise[part], TensorRelativelyNear(libtorch[part].detach(), 1e-5))
           << directory << ", part " << part;
     }
   }

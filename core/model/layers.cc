@@ -9,24 +9,24 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/model/few_rows.h"
 #include "core/model/gelu.h"
+#include "core/model/rowwise.h"
 #include "core/model/torch_device.h"
 
 namespace amend {
 
-bool Linear::TakesFewRows(const at::Tensor& x) const {
-  return packed == nullptr && IsFewRows(x) && x.scalar_type() == weight.scalar_type();
+bool Linear::TakesRowwise(const at::Tensor& x) const {
+  return packed == nullptr && IsRowwise(x) && x.scalar_type() == weight.scalar_type();
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (packed != nullptr) return (*packed)(x, bias);
-  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias});
+  if (TakesRowwise(x)) return RowwiseProduct(x, weight, {bias});
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
 at::Tensor Linear::Then(Activation activation, const at::Tensor& x) const {
-  if (TakesFewRows(x)) return FewRowsProduct(x, weight, {bias, activation});
+  if (TakesRowwise(x)) return RowwiseProduct(x, weight, {bias, activation});
   const at::Tensor y = (*this)(x);
   switch (activation) {
     case Activation::kGeluNew:
@@ -40,29 +40,29 @@ at::Tensor Linear::Then(Activation activation, const at::Tensor& x) const {
 }
 
 at::Tensor Linear::AddedTo(const at::Tensor& addend, const at::Tensor& x) const {
-  if (TakesFewRows(x) && IsFewRows(addend)) {
-    return FewRowsProduct(x, weight, {bias, Activation::kNone, addend});
+  if (TakesRowwise(x) && IsRowwise(addend)) {
+    return RowwiseProduct(x, weight, {bias, Activation::kNone, addend});
   }
   return addend + (*this)(x);
 }
 
 at::Tensor Linear::Float32(const at::Tensor& x) const {
-  if (TakesFewRows(x)) {
-    return FewRowsProduct(x, weight, {bias, Activation::kNone, /*addend=*/{}, /*float32=*/true});
+  if (TakesRowwise(x)) {
+    return RowwiseProduct(x, weight, {bias, Activation::kNone, /*addend=*/{}, /*float32=*/true});
   }
   return (*this)(x).to(at::kFloat);
 }
 
 at::Tensor LayerNorm1d::operator()(const at::Tensor& x) const {
-  if (IsFewRows(x) && x.scalar_type() == weight.scalar_type()) {
-    return FewRowsLayerNorm(x, weight, bias, epsilon);
+  if (IsRowwise(x) && x.scalar_type() == weight.scalar_type()) {
+    return RowwiseLayerNorm(x, weight, bias, epsilon);
   }
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
 }
 
 at::Tensor RmsNorm1d::operator()(const at::Tensor& x) const {
-  if (IsFewRows(x) && x.scalar_type() == weight.scalar_type()) {
-    return FewRowsRmsNorm(x, weight, epsilon);
+  if (IsRowwise(x) && x.scalar_type() == weight.scalar_type()) {
+    return RowwiseRmsNorm(x, weight, epsilon);
   }
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor scale = (wide.square().mean({-1}, /*keepdim=*/true) + epsilon).rsqrt();
@@ -70,7 +70,7 @@ at::Tensor RmsNorm1d::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor SiluGate(const at::Tensor& x) {
-  if (IsFewRows(x)) return FewRowsSiluGate(x);
+  if (IsRowwise(x)) return RowwiseSiluGate(x);
   const int64_t m = x.size(1) / 2;
   return at::silu(x.narrow(1, 0, m)) * x.narrow(1, m, m);
 }

@@ -18,9 +18,8 @@
 
 namespace amend {
 
-// y = W x + b with W kept [out, in], the layout that the matrix product reads fastest. A few rows
-// at a time without gradients go through kernels of our own (few_rows.h), everything else through
-// LibTorch.
+// y = W x + b with W kept [out, in], the layout that the matrix product reads fastest. Without
+// gradients it goes through kernels of our own on the CPU (rowwise.h), otherwise through LibTorch.
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; may be undefined
@@ -40,8 +39,7 @@ struct Linear {
   at::Tensor Float32(const at::Tensor& x) const;
 
  private:
-  // Whether x goes through the kernels for few rows.
-  bool TakesFewRows(const at::Tensor& x) const;
+  bool TakesRowwise(const at::Tensor& x) const;
 };
 
 struct LayerNorm1d {

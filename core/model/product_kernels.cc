@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 // In this order.
 // clang-format off
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "core/model/gelu-inl.h"
+#include "core/model/sum_lanes-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -27,17 +29,22 @@ using HalfBitsTag = hn::Rebind<uint16_t, FloatTag>;
 
 // Outputs whose sums run side by side, and how many rows beside them: as many sums as registers
 // hold.
-constexpr int kOutputs = 4;
+constexpr int kOutputs = kSumsTogether;
 #if HWY_CAP_GE512
 constexpr int kRows = 6;
 #else
 constexpr int kRows = 2;
 #endif
-// Rows whose unfinished sums are kept while a piece of the weight is in the cache.
-constexpr int64_t kRowsKept = 32;
-// Numbers of an output's row that are worked through at once: kOutputs pieces of this length stay
-// in the cache nearest to the core, with those of kRows rows.
+// Numbers of a row that are worked through at once: those of kRows rows stay in the cache nearest
+// to the core, while one kOutputs outputs after the other pass.
 constexpr int64_t kPiece = 1024;
+// Bytes of rows up to which the core's own cache holds them all: then they pass kOutputs outputs
+// after the other, and a block of outputs else.
+constexpr int64_t kCachedRows = 256 << 10;
+constexpr int64_t kBlock = 64;
+constexpr int64_t kBlockBytes = 512 << 10;
+// Of the cache.
+constexpr int64_t kLineBytes = 64;
 
 float ToFloat(float number) { return number; }
 float ToFloat(BFloat16Bits number) {
@@ -72,75 +79,97 @@ void StoreOne(float value, BFloat16Bits* number) {
   *number = rounded[0];
 }
 
-// How many numbers of a row one step takes.
-template <typename Number>
-int64_t StepSize() {
-  return static_cast<int64_t>(hn::Lanes(FloatTag())) * (sizeof(Number) == 2 ? 2 : 1);
-}
-
 // Loops over the arrays of vectors below: in registers only once they are unrolled.
 #define AMEND_UNROLL _Pragma("GCC unroll 8")
 
-// Adds the products of `count` numbers (a multiple of StepSize) of kOutputs outputs with those of
-// kTimes rows, lane by lane, to sums[kTimes][kOutputs]. Meanwhile fetches what lies `ahead` numbers
-// behind the weights, unless that is 0.
-template <int kTimes>
-HWY_INLINE void Accumulate(const float* const* weight, const float* x, int64_t x_stride,
-                           int64_t count, int64_t ahead, float* sums) {
-  const FloatTag d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  Floats sum[kTimes][kOutputs];
-  AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
-    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
-      sum[t][o] = hn::Load(d, sums + (t * kOutputs + o) * lanes);
-    }
-  }
-  for (int64_t i = 0; i < count; i += lanes) {
-    Floats w[kOutputs];
-    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
-      w[o] = hn::LoadU(d, weight[o] + i);
-      if (ahead != 0) __builtin_prefetch(weight[o] + i + ahead, 0, 2);
-    }
-    AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
-      const Floats number = hn::LoadU(d, x + t * x_stride + i);
-      AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
-        sum[t][o] = hn::MulAdd(w[o], number, sum[t][o]);
-      }
-    }
-  }
-  AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
-    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
-      hn::Store(sum[t][o], d, sums + (t * kOutputs + o) * lanes);
-    }
-  }
+// Vectors that one step takes of a row's numbers: in bfloat16 those at even places, then those at
+// odd ones.
+template <typename Number>
+constexpr int kVectors = sizeof(Number) == 2 ? 2 : 1;
+template <typename Number>
+int64_t StepSize() {
+  return kVectors<Number> * static_cast<int64_t>(hn::Lanes(FloatTag()));
+}
+// Steps of a row. The last one may go past its end, with zeros.
+template <typename Number>
+int64_t StepsOf(int64_t in) {
+  return (in + StepSize<Number>() - 1) / StepSize<Number>();
 }
 
-// The same. A step takes the numbers at even places of the weight, then those at odd ones:
-// SpreadRows has them in this order.
-template <int kTimes>
-HWY_INLINE void Accumulate(const BFloat16Bits* const* weight, const float* x, int64_t x_stride,
-                           int64_t count, int64_t ahead, float* sums) {
+HWY_INLINE Floats LoadVector(const float* step, int /*vector*/) { return LoadFloats(step); }
+HWY_INLINE Floats LoadVector(const BFloat16Bits* step, int vector) {
+  const BitsTag d;
+  const auto pairs = hn::LoadU(d, reinterpret_cast<const uint32_t*>(step));
+  return hn::BitCast(
+      FloatTag(), vector != 0 ? hn::And(pairs, hn::Set(d, 0xffff0000u)) : hn::ShiftLeft<16>(pairs));
+}
+
+// kOutputs outputs where they lie. Fetches what lies `ahead` numbers behind them meanwhile.
+template <typename Number>
+struct InPlace {
+  static constexpr int kParts = kVectors<Number>;
+  const Number* row[kOutputs];
+  int64_t ahead = 0;
+  // Where they are left for Packed; null: nowhere.
+  float* packed = nullptr;
+
+  HWY_INLINE void Load(int64_t step, int part, Floats* w) const {
+    const FloatTag d;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+    const int64_t vector = step * kParts + part;
+    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
+      const Number* const numbers = row[o] + step * kParts * lanes;
+      w[o] = LoadVector(numbers, part);
+      if (part == 0) __builtin_prefetch(numbers + ahead, 0, 2);
+    }
+    if (packed == nullptr) return;
+    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
+      hn::Store(w[o], d, packed + (vector * kOutputs + o) * lanes);
+    }
+  }
+};
+
+// kOutputs outputs, a vector of each after the other. Fetches what lies at `next` meanwhile, unless
+// that is null.
+struct Packed {
+  static constexpr int kParts = 1;
+  static constexpr int64_t kLinesOfStep = 2;
+  const float* numbers = nullptr;
+  const char* next = nullptr;
+
+  HWY_INLINE void Load(int64_t step, int /*part*/, Floats* w) const {
+    const FloatTag d;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+    AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
+      w[o] = hn::Load(d, numbers + (step * kOutputs + o) * lanes);
+    }
+    if (next == nullptr) return;
+    AMEND_UNROLL for (int line = 0; line < kLinesOfStep; ++line) {
+      __builtin_prefetch(next + (step * kLinesOfStep + line) * kLineBytes, 0, 2);
+    }
+  }
+};
+
+// Adds the products of `steps` steps of kOutputs outputs with those of kTimes rows, lane by lane,
+// to sums[kTimes][kOutputs]. x has a vector of each row after the other.
+template <int kTimes, typename Weight>
+HWY_INLINE void Accumulate(const Weight& weight, const float* x, int64_t steps, float* sums) {
   const FloatTag d;
-  const BitsTag bits_tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto upper = hn::Set(bits_tag, 0xffff0000u);
   Floats sum[kTimes][kOutputs];
   AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
     AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
       sum[t][o] = hn::Load(d, sums + (t * kOutputs + o) * lanes);
     }
   }
-  for (int64_t i = 0; i < count; i += 2 * lanes) {
+  for (int64_t step = 0; step < steps; ++step) {
     // Unrolled too: as a loop it costs a fifth of the time.
-    AMEND_UNROLL for (int odd = 0; odd < 2; ++odd) {
+    AMEND_UNROLL for (int part = 0; part < Weight::kParts; ++part) {
       Floats w[kOutputs];
-      AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
-        const auto pairs = hn::LoadU(bits_tag, reinterpret_cast<const uint32_t*>(weight[o] + i));
-        if (odd == 0 && ahead != 0) __builtin_prefetch(weight[o] + i + ahead, 0, 2);
-        w[o] = hn::BitCast(d, odd != 0 ? hn::And(pairs, upper) : hn::ShiftLeft<16>(pairs));
-      }
+      weight.Load(step, part, w);
       AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
-        const Floats number = hn::LoadU(d, x + t * x_stride + i + odd * lanes);
+        const Floats number = hn::LoadU(d, x);
+        x += lanes;
         AMEND_UNROLL for (int o = 0; o < kOutputs; ++o) {
           sum[t][o] = hn::MulAdd(w[o], number, sum[t][o]);
         }
@@ -154,128 +183,222 @@ HWY_INLINE void Accumulate(const BFloat16Bits* const* weight, const float* x, in
   }
 }
 
-// Any number of rows, kRows at once. The next outputs' weights are fetched meanwhile: by the second
-// rows, which find their own in the cache while the first ones wait for them, or by the only ones.
-template <typename Number>
-void AccumulateAll(const Number* const* weight, const float* x, int64_t in, int64_t rows,
-                   int64_t count, float* sums) {
-  const int64_t row_sums = kOutputs * static_cast<int64_t>(hn::Lanes(FloatTag()));
-  for (int64_t t = 0; t < rows; t += kRows) {
-    const float* const row = x + t * in;
-    float* const sum = sums + t * row_sums;
-    const int64_t ahead = t == (rows > kRows ? kRows : 0) ? kOutputs * in : 0;
-    switch (std::min<int64_t>(kRows, rows - t)) {
-      case 1:
-        Accumulate<1>(weight, row, in, count, ahead, sum);
-        break;
-      case 2:
-        Accumulate<2>(weight, row, in, count, ahead, sum);
-        break;
+// The same for 1 to kRows rows.
+template <typename Weight>
+void AccumulateRows(const Weight& weight, const float* x, int64_t rows, int64_t steps,
+                    float* sums) {
+  switch (rows) {
+    case 1:
+      return Accumulate<1>(weight, x, steps, sums);
 #if HWY_CAP_GE512
-      case 3:
-        Accumulate<3>(weight, row, in, count, ahead, sum);
-        break;
-      case 4:
-        Accumulate<4>(weight, row, in, count, ahead, sum);
-        break;
-      case 5:
-        Accumulate<5>(weight, row, in, count, ahead, sum);
-        break;
-      default:
-        Accumulate<6>(weight, row, in, count, ahead, sum);
+    case 2:
+      return Accumulate<2>(weight, x, steps, sums);
+    case 3:
+      return Accumulate<3>(weight, x, steps, sums);
+    case 4:
+      return Accumulate<4>(weight, x, steps, sums);
+    case 5:
+      return Accumulate<5>(weight, x, steps, sums);
 #endif
-    }
+    default:
+      return Accumulate<kRows>(weight, x, steps, sums);
   }
 }
 
-// The sums over the lanes of kOutputs vectors, always in the same order.
-HWY_INLINE void SumLanes(const float* sums, float* totals) {
-  const FloatTag d;
-  const hn::Repartition<double, FloatTag> pairs;
-  const hn::FixedTag<float, kOutputs> four;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const Floats a = hn::Load(d, sums);
-  const Floats b = hn::Load(d, sums + lanes);
-  const Floats c = hn::Load(d, sums + 2 * lanes);
-  const Floats e = hn::Load(d, sums + 3 * lanes);
-  const auto ab =
-      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
-  const auto ce =
-      hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
-  HWY_ALIGN float blocks[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, ab, ce)),
-                    hn::BitCast(d, hn::InterleaveUpper(pairs, ab, ce))),
-            d, blocks);
-  auto total = hn::Load(four, blocks);
-  for (int64_t i = kOutputs; i < lanes; i += kOutputs) {
-    total = hn::Add(total, hn::Load(four, blocks + i));
-  }
-  hn::Store(total, four, totals);
-}
-
-// kOutputs outputs from `first` on, fewer at the end of the weight, for up to kRowsKept rows.
-template <typename Number>
-void MultiplyOutputs(const WeightRows<Number>& weight, const float* x, int64_t rows, int64_t first,
-                     float* y, int64_t y_stride) {
-  HWY_ALIGN float sums[kRowsKept * kOutputs * HWY_MAX_BYTES / sizeof(float)];
-  HWY_ALIGN float totals[kOutputs];
+// What `rows` rows give of `count` outputs, from their sums over lanes.
+void StoreTotals(const float* sums, int64_t rows, int64_t count, float* y, int64_t y_stride) {
   const int64_t row_sums = kOutputs * static_cast<int64_t>(hn::Lanes(FloatTag()));
-  const int64_t in = weight.in;
-  const int64_t even = in / StepSize<Number>() * StepSize<Number>();
-  const int64_t valid = std::min<int64_t>(kOutputs, weight.out - first);
-  const Number* row[kOutputs];
-  for (int o = 0; o < kOutputs; ++o) {
-    row[o] = weight.numbers + (first + std::min<int64_t>(o, valid - 1)) * in;
-  }
-  std::memset(sums, 0, rows * row_sums * sizeof(float));
-  for (int64_t begin = 0; begin < even; begin += kPiece) {
-    const Number* piece[kOutputs];
-    for (int o = 0; o < kOutputs; ++o) piece[o] = row[o] + begin;
-    AccumulateAll(piece, x + begin, in, rows, std::min(kPiece, even - begin), sums);
-  }
   for (int64_t t = 0; t < rows; ++t) {
-    SumLanes(sums + t * row_sums, totals);
-    for (int64_t o = 0; o < valid; ++o) {
-      float total = totals[o];
-      for (int64_t i = even; i < in; ++i) total += ToFloat(row[o][i]) * x[t * in + i];
-      y[t * y_stride + first + o] = total;
+    float* const row = y + t * y_stride;
+    if (count == kOutputs) {
+      SumLanes(sums + t * row_sums, row);
+      continue;
     }
+    float totals[kOutputs];
+    SumLanes(sums + t * row_sums, totals);
+    std::copy_n(totals, count, row);
   }
 }
 
+// The numbers of one step of a row: where they lie, or, where the row ends before, followed by
+// zeros in `padded`.
 template <typename Number>
-void Multiply(const WeightRows<Number>& weight, const float* x, int64_t rows, int64_t begin,
-              int64_t end, float* y, int64_t y_stride) {
-  for (int64_t first = begin; first < end; first += kOutputs) {
-    for (int64_t t = 0; t < rows; t += kRowsKept) {
-      MultiplyOutputs(weight, x + t * weight.in, std::min(kRowsKept, rows - t), first,
-                      y + t * y_stride, y_stride);
+const Number* WholeStep(const Number* row, int64_t in, int64_t step, Number* padded) {
+  const int64_t size = StepSize<Number>();
+  const int64_t begin = step * size;
+  if (begin + size <= in) return row + begin;
+  std::fill_n(padded, size, Number());
+  std::copy_n(row + begin, in - begin, padded);
+  return padded;
+}
+
+// kOutputs outputs from `first` on, fewer at the end of the weight, of up to kRows rows: the sums
+// over lanes.
+template <typename Number>
+void MultiplyInPlace(const WeightRows<Number>& weight, int64_t first, int64_t ahead, const float* x,
+                     int64_t rows, float* packed, float* sums) {
+  HWY_ALIGN Number padded[kOutputs][2 * HWY_MAX_BYTES / sizeof(float)];
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  const int64_t whole = weight.in / StepSize<Number>();
+  InPlace<Number> outputs;
+  for (int o = 0; o < kOutputs; ++o) {
+    outputs.row[o] = weight.numbers + std::min(first + o, weight.out - 1) * weight.in;
+  }
+  outputs.ahead = ahead;
+  outputs.packed = packed;
+  std::memset(sums, 0, rows * kOutputs * lanes * sizeof(float));
+  AccumulateRows(outputs, x, rows, whole, sums);
+  if (whole == StepsOf<Number>(weight.in)) return;
+  for (int o = 0; o < kOutputs; ++o) {
+    outputs.row[o] = WholeStep(outputs.row[o], weight.in, whole, padded[o]);
+  }
+  outputs.ahead = 0;
+  const int64_t vectors = whole * kVectors<Number>;
+  if (packed != nullptr) outputs.packed = packed + vectors * kOutputs * lanes;
+  AccumulateRows(outputs, x + vectors * rows * lanes, rows, 1, sums);
+}
+
+// Room for `count` floats at the address of a vector, kept from call to call.
+float* Room(int64_t count) {
+  thread_local std::vector<float> room;
+  constexpr int64_t kSlack = HWY_MAX_BYTES / sizeof(float);
+  if (static_cast<int64_t>(room.size()) < count + kSlack) room.resize(count + kSlack);
+  const auto address = reinterpret_cast<uintptr_t>(room.data());
+  return room.data() + (HWY_MAX_BYTES - address % HWY_MAX_BYTES) % HWY_MAX_BYTES / sizeof(float);
+}
+
+// Outputs that `rows` rows of `row_floats` floats pass together.
+int64_t BlockOf(int64_t rows, int64_t row_floats) {
+  const int64_t row_bytes = row_floats * static_cast<int64_t>(sizeof(float));
+  if (rows * row_bytes <= kCachedRows) return kOutputs;
+  return std::clamp<int64_t>(kBlockBytes / row_bytes / kOutputs * kOutputs, kOutputs, kBlock);
+}
+
+// The first kRows rows take a block of outputs as it lies, and leave it in order for the others.
+// Meanwhile those fetch the next block.
+template <typename Number>
+class Multiplication {
+ public:
+  Multiplication(const WeightRows<Number>& weight, const float* x, int64_t rows, float* y,
+                 int64_t y_stride)
+      : weight_(weight),
+        x_(x),
+        rows_(rows),
+        y_(y),
+        y_stride_(y_stride),
+        vectors_(StepsOf<Number>(weight.in) * kVectors<Number>),
+        row_floats_(vectors_ * Lanes()),
+        block_(BlockOf(rows, row_floats_)),
+        sums_(Room(block_ / kOutputs * kGroupVectors * Lanes() +
+                   (rows > kRows ? block_ * row_floats_ : 0))),
+        packed_(rows > kRows ? sums_ + block_ / kOutputs * kGroupVectors * Lanes() : nullptr) {}
+
+  void Outputs(int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += block_) {
+      const int64_t last = std::min(first + block_, end);
+      FirstRows(first, last, first == begin);
+      next_ = weight_.numbers + last * weight_.in;
+      next_end_ = weight_.numbers + std::min(last + block_, end) * weight_.in;
+      for (int64_t t = kRows; t < rows_; t += kRows) OtherRows(t, first, last);
     }
   }
-}
+
+ private:
+  // Sums of kRows rows and kOutputs outputs.
+  static constexpr int64_t kGroupVectors = kRows * kOutputs;
+  static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(FloatTag())); }
+
+  // A block that no other rows fetched before is fetched here.
+  void FirstRows(int64_t first, int64_t last, bool unfetched) {
+    const int64_t together = std::min<int64_t>(kRows, rows_);
+    const int64_t ahead = packed_ == nullptr || unfetched ? kOutputs * weight_.in : 0;
+    for (int64_t o = first; o < last; o += kOutputs) {
+      float* const packed = packed_ == nullptr ? nullptr : packed_ + (o - first) * row_floats_;
+      MultiplyInPlace(weight_, o, ahead, x_, together, packed, sums_);
+      Store(0, together, o, last, sums_);
+    }
+  }
+
+  void OtherRows(int64_t t, int64_t first, int64_t last) {
+    const int64_t together = std::min<int64_t>(kRows, rows_ - t);
+    const int64_t group_floats = kGroupVectors * Lanes();
+    std::memset(sums_, 0, block_ / kOutputs * group_floats * sizeof(float));
+    for (int64_t piece = 0; piece < vectors_; piece += kPiece / Lanes()) {
+      const int64_t steps = std::min(kPiece / Lanes(), vectors_ - piece);
+      const float* const x = x_ + t * row_floats_ + piece * together * Lanes();
+      for (int64_t o = first; o < last; o += kOutputs) {
+        float* const sums = sums_ + (o - first) / kOutputs * group_floats;
+        const Packed outputs{packed_ + (o - first) * row_floats_ + piece * kOutputs * Lanes(),
+                             Fetched(steps)};
+        AccumulateRows(outputs, x, together, steps, sums);
+        if (piece + steps == vectors_) Store(t, together, o, last, sums);
+      }
+    }
+  }
+
+  // What `steps` steps are to fetch.
+  const char* Fetched(int64_t steps) {
+    if (next_ >= next_end_) return nullptr;
+    const auto* const next = reinterpret_cast<const char*>(next_);
+    next_ += steps * Packed::kLinesOfStep * kLineBytes / static_cast<int64_t>(sizeof(Number));
+    return next;
+  }
+
+  void Store(int64_t t, int64_t together, int64_t o, int64_t last, const float* sums) {
+    StoreTotals(sums, together, std::min<int64_t>(kOutputs, last - o), y_ + t * y_stride_ + o,
+                y_stride_);
+  }
+
+  const WeightRows<Number>& weight_;
+  const float* const x_;
+  const int64_t rows_;
+  float* const y_;
+  const int64_t y_stride_;
+  const int64_t vectors_;
+  const int64_t row_floats_;
+  const int64_t block_;
+  float* const sums_;
+  float* const packed_;  // null where there are no other rows
+  const Number* next_ = nullptr;
+  const Number* next_end_ = nullptr;
+};
 
 void MultiplyFloat(const WeightRows<float>& weight, const float* x, int64_t rows, int64_t begin,
                    int64_t end, float* y, int64_t y_stride) {
-  Multiply(weight, x, rows, begin, end, y, y_stride);
+  Multiplication<float>(weight, x, rows, y, y_stride).Outputs(begin, end);
 }
 void MultiplyBFloat16(const WeightRows<BFloat16Bits>& weight, const float* x, int64_t rows,
                       int64_t begin, int64_t end, float* y, int64_t y_stride) {
-  Multiply(weight, x, rows, begin, end, y, y_stride);
+  Multiplication<BFloat16Bits>(weight, x, rows, y, y_stride).Outputs(begin, end);
 }
 
-void Spread(const BFloat16Bits* x, int64_t rows, int64_t in, float* spread) {
-  const BitsTag d;
+template <typename Number>
+void Pack(const Number* x, int64_t rows, int64_t in, int64_t begin, int64_t end, float* packed) {
+  const FloatTag d;
+  HWY_ALIGN Number padded[2 * HWY_MAX_BYTES / sizeof(float)];
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto upper = hn::Set(d, 0xffff0000u);
-  for (int64_t t = 0; t < rows; ++t, x += in, spread += in) {
-    int64_t i = 0;
-    for (; i + 2 * lanes <= in; i += 2 * lanes) {
-      const auto pairs = hn::LoadU(d, reinterpret_cast<const uint32_t*>(x + i));
-      StoreFloats(hn::BitCast(FloatTag(), hn::ShiftLeft<16>(pairs)), spread + i);
-      StoreFloats(hn::BitCast(FloatTag(), hn::And(pairs, upper)), spread + i + lanes);
+  const int64_t steps = StepsOf<Number>(in);
+  for (int64_t t = begin; t < end; ++t) {
+    const int64_t tile = t / kRows * kRows;
+    const int64_t together = std::min<int64_t>(kRows, rows - tile);
+    float* to = packed + tile * steps * StepSize<Number>() + (t - tile) * lanes;
+    for (int64_t step = 0; step < steps; ++step) {
+      const Number* const numbers = WholeStep(x + t * in, in, step, padded);
+      AMEND_UNROLL for (int vector = 0; vector < kVectors<Number>; ++vector) {
+        hn::StoreU(LoadVector(numbers, vector), d, to);
+        to += together * lanes;
+      }
     }
-    for (; i < in; ++i) spread[i] = ToFloat(x[i]);
   }
+}
+
+void PackFloat(const float* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+               float* packed) {
+  Pack(x, rows, in, begin, end, packed);
+}
+void PackBFloat16(const BFloat16Bits* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+                  float* packed) {
+  Pack(x, rows, in, begin, end, packed);
 }
 
 template <typename Number, typename Out>
@@ -427,7 +550,8 @@ namespace amend {
 
 HWY_EXPORT(MultiplyFloat);
 HWY_EXPORT(MultiplyBFloat16);
-HWY_EXPORT(Spread);
+HWY_EXPORT(PackFloat);
+HWY_EXPORT(PackBFloat16);
 HWY_EXPORT(FinishFloat);
 HWY_EXPORT(FinishBFloat16);
 HWY_EXPORT(FinishMixed);
@@ -446,8 +570,12 @@ void MultiplyRows(const WeightRows<BFloat16Bits>& weight, const float* x, int64_
                   int64_t begin, int64_t end, float* y, int64_t y_stride) {
   HWY_DYNAMIC_DISPATCH(MultiplyBFloat16)(weight, x, rows, begin, end, y, y_stride);
 }
-void SpreadRows(const BFloat16Bits* x, int64_t rows, int64_t in, float* spread) {
-  HWY_DYNAMIC_DISPATCH(Spread)(x, rows, in, spread);
+void PackRows(const float* x, int64_t rows, int64_t in, int64_t begin, int64_t end, float* packed) {
+  HWY_DYNAMIC_DISPATCH(PackFloat)(x, rows, in, begin, end, packed);
+}
+void PackRows(const BFloat16Bits* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+              float* packed) {
+  HWY_DYNAMIC_DISPATCH(PackBFloat16)(x, rows, in, begin, end, packed);
 }
 void FinishRow(const Finishing<float>& finishing, const float* sums, int64_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(FinishFloat)(finishing, sums, count, y);

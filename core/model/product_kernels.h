@@ -25,16 +25,21 @@ struct WeightRows {
   int64_t in = 0;
 };
 
-// y[t * y_stride + o] = sum over i of x[t, i] W[o, i], for o in [begin, end). x is [T, in]. `begin`
-// is a multiple of kOutputGroup, and so is `end`, unless it is `out`.
+// Floats that PackRows writes.
+constexpr int64_t PackedRowsSize(int64_t rows, int64_t in) { return rows * ((in + 31) / 32 * 32); }
+// Puts the rows [begin, end) of x [T, in] where the product below looks for them.
+void PackRows(const float* x, int64_t rows, int64_t in, int64_t begin, int64_t end, float* packed);
+void PackRows(const BFloat16Bits* x, int64_t rows, int64_t in, int64_t begin, int64_t end,
+              float* packed);
+
+// y[t * y_stride + o] = sum over i of x[t, i] W[o, i], for o in [begin, end), of x as packed above,
+// out of numbers of the weight's type. Products and sums are float32. `begin` is a multiple of
+// kOutputGroup, and so is `end`, unless it is `out`.
 constexpr int64_t kOutputGroup = 32;
-void MultiplyRows(const WeightRows<float>& weight, const float* x, int64_t rows, int64_t begin,
+void MultiplyRows(const WeightRows<float>& weight, const float* packed, int64_t rows, int64_t begin,
                   int64_t end, float* y, int64_t y_stride);
-// The same for a weight in bfloat16, its products and sums in float32. x as SpreadRows leaves it.
-void MultiplyRows(const WeightRows<BFloat16Bits>& weight, const float* x, int64_t rows,
+void MultiplyRows(const WeightRows<BFloat16Bits>& weight, const float* packed, int64_t rows,
                   int64_t begin, int64_t end, float* y, int64_t y_stride);
-// [T, in] as float32, in the order in which the product above takes the numbers of a row.
-void SpreadRows(const BFloat16Bits* x, int64_t rows, int64_t in, float* spread);
 
 // What a sum goes through on its way out: y = round(activation(sum + bias) + addend).
 template <typename Number>

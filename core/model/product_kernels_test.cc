@@ -59,17 +59,22 @@ class ProductKernelsTest : public testing::TestWithParam<int64_t> {
 
   static std::vector<float> Product(const std::vector<float>& weight, int64_t out, int64_t in,
                                     const std::vector<float>& x, int64_t rows) {
-    std::vector<float> y(rows * out, std::numeric_limits<float>::quiet_NaN());
-    MultiplyRows(WeightRows<float>{weight.data(), out, in}, x.data(), rows, 0, out, y.data(), out);
-    return y;
+    return PackedProduct(weight, out, in, x, rows);
   }
   static std::vector<float> Product(const std::vector<BFloat16Bits>& weight, int64_t out,
                                     int64_t in, const std::vector<float>& x, int64_t rows) {
-    std::vector<float> spread(x.size());
-    SpreadRows(Bits(x).data(), rows, in, spread.data());
+    return PackedProduct(weight, out, in, Bits(x), rows);
+  }
+  template <typename Number>
+  static std::vector<float> PackedProduct(const std::vector<Number>& weight, int64_t out,
+                                          int64_t in, const std::vector<Number>& x, int64_t rows) {
+    std::vector<float> packed(PackedRowsSize(rows, in), std::numeric_limits<float>::quiet_NaN());
+    // In two parts, as two threads would.
+    PackRows(x.data(), rows, in, rows / 3, rows, packed.data());
+    PackRows(x.data(), rows, in, 0, rows / 3, packed.data());
     std::vector<float> y(rows * out, std::numeric_limits<float>::quiet_NaN());
-    MultiplyRows(WeightRows<BFloat16Bits>{weight.data(), out, in}, spread.data(), rows, 0, out,
-                 y.data(), out);
+    MultiplyRows(WeightRows<Number>{weight.data(), out, in}, packed.data(), rows, 0, out, y.data(),
+                 out);
     return y;
   }
 
@@ -101,7 +106,7 @@ INSTANTIATE_TEST_SUITE_P(Sets, ProductKernelsTest,
 
 TEST_P(ProductKernelsTest, ProductsAreSumsInAnyShape) {
   for (int i = 0; i < 40; ++i) {
-    const int64_t rows = 1 + Below(40), out = 1 + Below(80),
+    const int64_t rows = 1 + Below(i % 5 == 0 ? 200 : 40), out = 1 + Below(80),
                   in = 1 + Below(i % 4 == 0 ? 2200 : 200);
     const std::vector<float> weight = Numbers(out * in);
     const std::vector<float> x = Numbers(rows * in);
@@ -112,7 +117,8 @@ TEST_P(ProductKernelsTest, ProductsAreSumsInAnyShape) {
 
 TEST_P(ProductKernelsTest, ARowsSumsAreTheSameAloneAndAmongOthers) {
   for (int i = 0; i < 10; ++i) {
-    const int64_t rows = 2 + Below(40), out = 1 + Below(50), in = 1 + Below(2200);
+    const int64_t rows = 2 + Below(i % 2 == 0 ? 250 : 40), out = 1 + Below(150),
+                  in = 1 + Below(2200);
     const std::vector<float> weight = Numbers(out * in);
     const std::vector<BFloat16Bits> bits = Bits(weight);
     const std::vector<float> x = Numbers(rows * in);
@@ -130,14 +136,16 @@ TEST_P(ProductKernelsTest, ARowsSumsAreTheSameAloneAndAmongOthers) {
 }
 
 TEST_P(ProductKernelsTest, RangesOfOutputsTogetherAreTheWhole) {
-  const int64_t rows = 3, out = 2 * kOutputGroup + 7, in = 65;
+  const int64_t rows = 33, out = 2 * kOutputGroup + 7, in = 65;
   const std::vector<float> weight = Numbers(out * in);
   const std::vector<float> x = Numbers(rows * in);
+  std::vector<float> packed(PackedRowsSize(rows, in));
+  PackRows(x.data(), rows, in, 0, rows, packed.data());
   std::vector<float> y(rows * out);
   const WeightRows<float> numbers{weight.data(), out, in};
-  MultiplyRows(numbers, x.data(), rows, kOutputGroup, 2 * kOutputGroup, y.data(), out);
-  MultiplyRows(numbers, x.data(), rows, 2 * kOutputGroup, out, y.data(), out);
-  MultiplyRows(numbers, x.data(), rows, 0, kOutputGroup, y.data(), out);
+  MultiplyRows(numbers, packed.data(), rows, kOutputGroup, 2 * kOutputGroup, y.data(), out);
+  MultiplyRows(numbers, packed.data(), rows, 2 * kOutputGroup, out, y.data(), out);
+  MultiplyRows(numbers, packed.data(), rows, 0, kOutputGroup, y.data(), out);
   EXPECT_THAT(y, ElementsAreArray(Product(weight, out, in, x, rows)));
 }
 

@@ -280,12 +280,12 @@ class ChecksTest(unittest.TestCase):
         self.log.answered(1, "a", ("other", (1,)))
         self.assert_found("revision 1 on 'a': answer was")
 
-    def test_the_last_bit_of_a_log_probability_is_found_where_nothing_else_ran(self):
-        self.log.answered(1, "a", ("text", (1,)))
-        self.log.answered(1, "a", ("text", (1,)), (-0.5,))
+    def test_the_last_bit_of_a_log_probability_is_found(self):
+        self.log.answered(1, "a", ("text", (1,), (-0.5,)))
+        self.log.answered(1, "a", ("text", (1,), (-0.5,)))
         self.assertEqual(self.found(), [])
-        self.log.answered(1, "a", ("text", (1,)), (-0.5000001,))
-        self.assert_found("revision 1 on 'a': logprobs was (-0.5,)")
+        self.log.answered(1, "a", ("text", (1,), (-0.5000001,)))
+        self.assert_found("revision 1 on 'a': answer was ('text', (1,), (-0.5,))")
 
     def test_a_session_that_forgets_is_found(self):
         self.log.started("s", 1)

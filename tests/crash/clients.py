@@ -195,11 +195,10 @@ def cancel_batch(traffic):
 _GONE = {"REVISION_DELETED": "deleted", "REVISION_PURGED": "purged"}
 
 
-def generate(traffic, prompt, revision=None, alone=False, label=""):
+def generate(traffic, prompt, revision=None, label=""):
     """A greedy answer, whole or streamed, from `revision` or what is live; the log compares it.
 
-    With `alone`, no other generation runs meanwhile. With `label`, that stands at `revision`. A revision that is
-    deleted or purged does not answer.
+    With `label`, that stands at `revision`. A revision that is deleted or purged does not answer.
     """
     request = generation_pb2.GenerateRequest(prompt=prompt, max_new_tokens=6, logprobs=True)
     if label:
@@ -226,7 +225,7 @@ def generate(traffic, prompt, revision=None, alone=False, label=""):
     answered = answers[-1].revision
     if revision is not None and answered != revision:
         traffic.log.violated(f"revision {revision} was asked and {answered} answered")
-    traffic.log.answered(answered, prompt, (text, tokens), logprobs if alone else None)
+    traffic.log.answered(answered, prompt, (text, tokens, logprobs))
 
 
 def generate_live(traffic):

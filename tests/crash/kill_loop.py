@@ -232,7 +232,7 @@ class Store:
         """What a revision said before the kill it says again, to the last bit of each log probability."""
         for revision in {*revisions, state.live}:
             for prompt in self.log.noted(revision) or self._prompts[:1]:
-                clients.generate(traffic, prompt, revision, alone=True)
+                clients.generate(traffic, prompt, revision)
                 self._report.add("answers compared")
 
     def _raise_violations(self):

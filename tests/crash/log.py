@@ -387,17 +387,13 @@ class Log:
 
     # What revisions say.
 
-    def answered(self, revision, prompt, answer, logprobs=None):
-        """`answer` is all that a greedy request gave: it is the same whenever it is asked for.
-
-        `logprobs` are given where nothing else ran: the products of other batches round otherwise.
-        """
+    def answered(self, revision, prompt, answer):
+        """`answer` is all that a greedy request gave: it is the same to the last bit whenever it is asked for."""
         with self._lock:
             self.served.add(revision)
-            for what, now in (("answer", answer), ("logprobs", logprobs)):
-                known = self.outputs.setdefault((revision, prompt, what), now) if now is not None else None
-                if known != now:
-                    self.violations.append(f"revision {revision} on {prompt!r}: {what} was {known} and now is {now}")
+            known = self.outputs.setdefault((revision, prompt), answer)
+            if known != answer:
+                self.violations.append(f"revision {revision} on {prompt!r}: answer was {known} and now is {answer}")
         self.happened("answered")
 
     def revisions_to_ask(self):
@@ -424,4 +420,4 @@ class Log:
     def noted(self, revision):
         """The prompts of which it is known what the revision says."""
         with self._lock:
-            return sorted({prompt for known, prompt, _ in self.outputs if known == revision})
+            return sorted(prompt for known, prompt in self.outputs if known == revision)

@@ -94,14 +94,14 @@ class Soak:
         stub = generation_pb2_grpc.GenerationServiceStub(channel)
         while not self._end.is_set():
             record = chance.choice(self._records)
-            request = generation_pb2.GenerateRequest(max_new_tokens=chance.choice([4, 16, 40]))
+            request = generation_pb2.GenerateRequest(max_new_tokens=chance.choice([4, 16, 40]), logprobs=True)
             request.prompt = chance.choice(_BEGINNINGS) + record["prompt"]
             if chance.random() < 0.6:
                 request.at.revision = chance.choice(self._revisions)
             kind = chance.random()
             if kind < 0.3:
                 answer = stub.Generate(request, timeout=harness.PATIENCE)
-                self._compare(request, answer.revision, answer.text, answer.token_ids, answer.usage)
+                self._compare(request, [answer])
                 self._count("whole")
             elif kind < 0.9:
                 self._stream(stub, request)
@@ -123,26 +123,35 @@ class Soak:
             self.problems.append(f"a stream ended without an end: {request}")
         if parts[0].revision != parts[-1].revision:
             self.problems.append(f"a stream began at {parts[0].revision} and ended at {parts[-1].revision}")
-        text = "".join(part.text for part in parts)
-        token_ids = [i for part in parts for i in part.token_ids]
-        self._compare(request, parts[-1].revision, text, token_ids, parts[-1].usage)
+        self._compare(request, parts)
         self._count("streamed")
         with self._lock:
             self.first_token.append(gaps[0])
             self.between += gaps[1:]
 
-    def _compare(self, request, revision, text, token_ids, usage):
+    def _compare(self, request, parts):
+        """The answer of a revision is the first one to the last bit of each log probability, whatever else runs."""
+        usage = parts[-1].usage
+        revision = parts[-1].revision
         self._count("cached", int(usage.cached_prompt_tokens > 0))
-        if len(token_ids) != usage.generated_tokens:
-            self.problems.append(f"{len(token_ids)} tokens came, {usage.generated_tokens} were generated")
+        answer = (
+            "".join(part.text for part in parts),
+            tuple(i for part in parts for i in part.token_ids),
+            tuple(p for part in parts for p in part.logprobs),
+        )
+        if not len(answer[1]) == len(answer[2]) == usage.generated_tokens:
+            self.problems.append(
+                f"{len(answer[1])} tokens and {len(answer[2])} log probabilities came, {usage.generated_tokens} "
+                "were generated"
+            )
         if request.HasField("at") and request.at.revision != revision:
             self.problems.append(f"revision {request.at.revision} was asked, {revision} answered")
         key = (revision, request.prompt, request.max_new_tokens)
         with self._lock:
-            expected = self._answers.setdefault(key, text)
-            self.counts["compared"] += int(expected is not text)
-        if expected != text:
-            self.problems.append(f"{key}: {expected!r}, then {text!r}")
+            expected = self._answers.setdefault(key, answer)
+            self.counts["compared"] += int(expected is not answer)
+        if expected != answer:
+            self.problems.append(f"{key}: {expected!r}, then {answer!r}")
 
     def _editor(self, channel, edit_seconds):
         chance = random.Random(self._seed - 1)
