@@ -20,6 +20,9 @@ class DecodeSequence {
   virtual ~DecodeSequence() = default;
   // Tokens in its cache.
   virtual int length() const = 0;
+  // Has room in the KV cache for `tokens` tokens in all, at most what it was made for. False, and
+  // nothing has changed, when there is none now.
+  virtual bool Extend(int64_t tokens) = 0;
   // What fired since the last call, when traced; `packed_row` is the token's position in the
   // sequence.
   virtual std::vector<HookFiring> TakeFirings() = 0;
@@ -55,6 +58,8 @@ class DecodeBackend {
     int64_t max_tokens = 0;
     // What it will be fed first.
     absl::Span<const TokenId> prompt;
+    // Tokens for which it has room from the beginning, more by Extend; 0: for all of max_tokens.
+    int64_t initial_tokens = 0;
   };
   // In tokens, of all sequences.
   struct CacheUse {
@@ -66,13 +71,14 @@ class DecodeBackend {
 
   // A sequence that answers with `snapshot` and keeps it. It may begin with a part of its prompt in
   // its cache (see length()), but the last token is always to be fed. Null while the KV cache has
-  // no room for it.
+  // no room for its first tokens and a little more for each sequence that may yet grow. One with
+  // max_tokens up to cache_capacity() is never refused, nor its Extend, where it is alone.
   virtual std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
                                                       const SequenceOptions& options) = 0;
   // Tokens for which the KV cache has room when it is empty. Constant; may be called by any thread.
   virtual int64_t cache_capacity() const = 0;
   virtual CacheUse cache_use() const = 0;
-  // Runs the rows in one forward and appends their tokens to their sequences.
+  // Runs the rows in one forward and appends their tokens to their sequences, which have room.
   virtual absl::StatusOr<std::unique_ptr<DecodeLogits>> Step(absl::Span<const Row> rows) = 0;
   // Results in the order of the items.
   virtual absl::StatusOr<std::vector<ScoredContinuation>> Score(

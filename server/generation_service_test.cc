@@ -158,8 +158,8 @@ TEST_F(GenerationServiceTest, TracedFiringsNameTheirToken) {
   v1::GenerateRequest request = Request("ab", 1);
   request.set_trace_hooks(true);
   ASSERT_TRUE(Generate(request).ok());
-  ASSERT_THAT(response_.hook_firings(), SizeIs(1));
-  EXPECT_EQ(response_.hook_firings(0).token_position(), 1);
+  ASSERT_THAT(response_.hook_firings(), SizeIs(2));
+  EXPECT_EQ(response_.hook_firings(1).token_position(), 1);
 }
 
 TEST_F(GenerationServiceTest, AStreamCarriesTheTextTheRevisionFirstAndTheEndLast) {

@@ -18,6 +18,7 @@ class Sequence final : public DecodeSequence {
 
   DecodeState* state() { return state_.get(); }
   int length() const override { return state_->length(); }
+  bool Extend(int64_t tokens) override { return state_->Extend(tokens); }
   std::vector<HookFiring> TakeFirings() override { return state_->TakeFirings(); }
 
  private:
@@ -58,8 +59,8 @@ DecodeBackend::CacheUse ModelDecodeBackend::cache_use() const {
 
 std::unique_ptr<DecodeSequence> ModelDecodeBackend::NewSequence(
     std::shared_ptr<const Snapshot> snapshot, const SequenceOptions& options) {
-  auto state = decoder_.NewSequence(snapshot->hooks,
-                                    {options.trace_hooks, options.max_tokens, options.prompt});
+  auto state = decoder_.NewSequence(snapshot->hooks, {options.trace_hooks, options.max_tokens,
+                                                      options.prompt, options.initial_tokens});
   if (state == nullptr) return nullptr;
   return std::make_unique<Sequence>(std::move(snapshot), std::move(state));
 }

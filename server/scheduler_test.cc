@@ -489,7 +489,7 @@ TEST_F(SchedulerTest, FiringsComeWithTheirTokensWhenTraced) {
   const auto untraced = Submit(Job("ab", 2));
   traced->AwaitEnd();
   untraced->AwaitEnd();
-  EXPECT_THAT(traced->firings(), SizeIs(2));
+  EXPECT_THAT(traced->firings(), SizeIs(3));
   EXPECT_THAT(untraced->firings(), IsEmpty());
 }
 

@@ -145,6 +145,7 @@ std::unique_ptr<KvPool> NewPool(const CausalLm& model, const Decoder::Options& o
 DecodeState::DecodeState(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DecodeState::~DecodeState() = default;
 int DecodeState::length() const { return static_cast<int>(state_->cache->length()); }
+bool DecodeState::Extend(int64_t tokens) { return state_->cache->Extend(tokens); }
 std::vector<HookFiring> DecodeState::TakeFirings() { return std::exchange(state_->firings, {}); }
 
 StepLogits::StepLogits(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -183,6 +184,7 @@ std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStac
   KvCache::Options cache_options;
   cache_options.max_tokens =
       options.max_tokens > 0 ? options.max_tokens : model_->config().context_length;
+  cache_options.initial_tokens = options.initial_tokens;
   if (!options.trace_hooks) {
     cache_options.computed_with = hooks;
     cache_options.prompt = options.prompt;
@@ -204,11 +206,11 @@ absl::Status Decoder::CheckRow(const Row& row) const {
                                                    row.tokens.size(), " more pass the context of ",
                                                    context));
   }
-  const int64_t promised = row.state->state_->cache->max_tokens();
-  if (length + static_cast<int64_t>(row.tokens.size()) > promised) {
+  const int64_t room = row.state->state_->cache->room();
+  if (length + static_cast<int64_t>(row.tokens.size()) > room) {
     return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
-                                                   row.tokens.size(), " more pass the ", promised,
-                                                   " that it was made for"));
+                                                   row.tokens.size(), " more pass the ", room,
+                                                   " that it has room for"));
   }
   for (const TokenId id : row.tokens) {
     if (id < 0 || id >= vocabulary) {

@@ -24,6 +24,9 @@ class DecodeState {
   ~DecodeState();
   // Tokens in the KV cache. A new sequence begins behind what it shares with earlier ones.
   int length() const;
+  // Has room in the KV cache for `tokens` tokens in all, at most what it was made for. False, and
+  // nothing has changed, when there is none now.
+  bool Extend(int64_t tokens);
   // What fired since the last call (only when traced); `packed_row` is the token's position in the
   // sequence.
   std::vector<HookFiring> TakeFirings();
@@ -77,6 +80,8 @@ class Decoder {
     int64_t max_tokens = 0;
     // What it will be fed first. A traced sequence shares nothing: it has to see all of its tokens.
     absl::Span<const TokenId> prompt;
+    // Tokens for which it has room from the beginning, more by Extend; 0: for all of max_tokens.
+    int64_t initial_tokens = 0;
   };
   // In tokens. What can be found and nobody uses counts as free.
   struct CacheUse {
@@ -98,12 +103,13 @@ class Decoder {
   // What a whole context takes in the KV cache.
   static int64_t ContextBytes(const CausalLm& model);
 
-  // Null when the KV cache has no room for it now.
+  // Null when the KV cache has no room for it now: for its first tokens, and for a block of each
+  // sequence that may yet grow.
   std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks,
                                            const SequenceOptions& options);
   std::unique_ptr<DecodeState> NewSequence(std::shared_ptr<const HookStack> hooks,
                                            bool trace_hooks) {
-    return NewSequence(std::move(hooks), SequenceOptions{trace_hooks, 0, {}});
+    return NewSequence(std::move(hooks), SequenceOptions{trace_hooks, 0, {}, 0});
   }
   // Thread-safe.
   int64_t cache_capacity() const;
@@ -111,8 +117,8 @@ class Decoder {
 
   // Runs the new tokens of all rows through the model in one forward and appends them to the rows'
   // caches; each row has a state of its own. INVALID_ARGUMENT, naming both lengths, for a row that
-  // would pass the context (or the tokens that it was made for), and for a token outside the
-  // vocabulary; nothing is run then.
+  // would pass the context (or the tokens that it has room for), and for a token outside the
+  // vocabulary; nothing is run then. Never short of room in the KV cache.
   absl::StatusOr<StepLogits> Step(absl::Span<const Row> rows);
 
  private:

@@ -280,13 +280,33 @@ TEST_P(DecoderTest, ASequenceWithoutRoomInTheCacheIsNullUntilThereIsRoom) {
   EXPECT_NE(small.NewSequence(base_, false), nullptr);
 }
 
-TEST_P(DecoderTest, ARowPastWhatItWasMadeForIsRefusedWithBothNumbers) {
+TEST_P(DecoderTest, ARowPastWhatItHasRoomForIsRefusedWithBothNumbers) {
   const auto state = decoder_.NewSequence(base_, {false, 20, {}});
   const Tokens tokens = RandomTokens(*model_, 21, random_);
   EXPECT_THAT(decoder_.Step({{{tokens, state.get()}}}),
               StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("21 more"), HasSubstr("20 that it was made for"))));
+                       AllOf(HasSubstr("21 more"), HasSubstr("20 that it has room for"))));
   EXPECT_EQ(state->length(), 0);
+}
+
+TEST_P(DecoderTest, ASequenceGrowsByExtendWhileThereIsRoom) {
+  Decoder small(model_, {3 * Decoder::BlockBytes(model_->config(), Dtype::kFloat32), true});
+  const Tokens tokens = RandomTokens(*model_, 33, random_);
+  const auto all = absl::MakeConstSpan(tokens);
+  const auto first = small.NewSequence(base_, {false, 40, {}, 16});
+  auto second = small.NewSequence(base_, {false, 16, {}});
+  ASSERT_THAT(small.Step({{{all.subspan(0, 16), first.get()}}}), IsOk());
+  EXPECT_THAT(small.Step({{{all.subspan(16, 1), first.get()}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("16 that it has room for")));
+  EXPECT_TRUE(first->Extend(17));
+  ASSERT_THAT(small.Step({{{all.subspan(16, 16), first.get()}}}), IsOk());
+  EXPECT_FALSE(first->Extend(33));
+  EXPECT_EQ(first->length(), 32);
+  second.reset();
+  EXPECT_TRUE(first->Extend(33));
+  AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits,
+                             small.Step({{{all.subspan(32), first.get()}}}));
+  EXPECT_THAT(RowTensor(logits, 0), TensorRelativelyNear(Full(base_, tokens), kTolerance));
 }
 
 TEST_P(DecoderTest, AFiringNamesPositionLayerAndEdit) {

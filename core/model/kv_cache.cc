@@ -97,18 +97,38 @@ std::unique_ptr<KvCache> KvCache::Create(KvPool* pool, const Options& options) {
       cache->length_ += kKvBlockTokens;
     }
   }
-  const int64_t needed =
-      KvPool::BlocksFor(options.max_tokens) - static_cast<int64_t>(cache->blocks_.size());
-  if (pool->claimed_blocks() + needed > pool->max_blocks()) return nullptr;
-  cache->promised_ = needed;
-  pool->promised_ += needed;
+  const int64_t tokens = options.initial_tokens > 0 ? options.initial_tokens : options.max_tokens;
+  const int64_t grows = KvPool::BlocksFor(tokens) < KvPool::BlocksFor(options.max_tokens) ? 1 : 0;
+  const int64_t needed = KvPool::BlocksFor(tokens) - cache->claimed();
+  const int64_t free = pool->max_blocks() - pool->claimed_blocks();
+  if (needed + pool->growing_ + grows > free) return nullptr;
+  cache->Promise(needed);
   return cache;
 }
 
 KvCache::~KvCache() {
   pool_->promised_ -= promised_;
+  if (grows_) --pool_->growing_;
   // The last block first: it goes before those that it can only be found behind.
   std::for_each(blocks_.rbegin(), blocks_.rend(), [this](KvBlock* b) { pool_->Release(b); });
+}
+
+int64_t KvCache::room() const { return std::min(max_tokens_, claimed() * kKvBlockTokens); }
+
+bool KvCache::Extend(int64_t tokens) {
+  const int64_t needed = KvPool::BlocksFor(tokens) - claimed();
+  if (needed <= 0) return true;
+  if (pool_->claimed_blocks() + needed > pool_->max_blocks()) return false;
+  Promise(needed);
+  return true;
+}
+
+void KvCache::Promise(int64_t blocks) {
+  promised_ += blocks;
+  pool_->promised_ += blocks;
+  const bool grows = room() < max_tokens_;
+  pool_->growing_ += static_cast<int>(grows) - static_cast<int>(grows_);
+  grows_ = grows;
 }
 
 void KvCache::Reserve(int64_t count) {

@@ -51,11 +51,19 @@ struct KvBlock {
   std::list<KvBlock*>::iterator unused;
 };
 
-// All blocks of one model. Memory is allocated when a block is first needed and kept. Sequences are
-// promised blocks before they begin, so that none that runs is ever short of one. Full blocks that
-// nobody uses any more stay, to be found by sequences that begin with the same tokens, until
+// All blocks of one model. Memory is allocated when a block is first needed and kept. Full blocks
+// that nobody uses any more stay, to be found by sequences that begin with the same tokens, until
 // another sequence needs the memory; the one that was used longest ago goes first. Not thread-safe;
 // owned by the scheduler thread. Outlives its caches.
+//
+// Guarantees:
+//  1. What living sequences hold and what they are promised never pass max_blocks: a promised block
+//     is there when it is taken, so that nothing fails between two layers.
+//  2. A sequence is promised the blocks for its first tokens when it begins, and more only by
+//     KvCache::Extend, which may fail.
+//  3. A sequence begins only where a block for each one that may yet grow, itself included, would
+//     be left. Whatever has room with all of its tokens has room so, and a sequence that fits into
+//     the whole pool begins, and grows to its end, where it is alone.
 class KvPool {
  public:
   struct Options {
@@ -103,9 +111,11 @@ class KvPool {
   absl::flat_hash_map<KvBlock::Place, KvBlock*> found_;
   std::map<std::weak_ptr<const void>, uint64_t, std::owner_less<>> roots_;
   uint64_t last_number_ = 0;
-  // Blocks with users, and blocks that caches may yet take.
+  // Blocks with users, and blocks that were promised and not taken yet.
   int64_t used_ = 0;
   int64_t promised_ = 0;
+  // Living caches that may yet need more than they were promised.
+  int64_t growing_ = 0;
 };
 
 // Keys and values of one sequence. Not thread-safe; owned by the scheduler thread.
@@ -119,9 +129,12 @@ class KvCache {
     std::shared_ptr<const void> computed_with;
     // It begins behind as much of this as is found in the pool, but never behind the last token.
     absl::Span<const TokenId> prompt;
+    // Tokens for which it has room from the beginning, at least the prompt's; 0: for all of
+    // max_tokens.
+    int64_t initial_tokens = 0;
   };
 
-  // Null when the pool has no room for it now.
+  // Null when the pool has no room for it now (see KvPool).
   static std::unique_ptr<KvCache> Create(KvPool* pool, const Options& options);
   ~KvCache();
   KvCache(const KvCache&) = delete;
@@ -129,7 +142,12 @@ class KvCache {
 
   int64_t length() const { return length_; }
   int64_t max_tokens() const { return max_tokens_; }
-  // Has blocks for `count` more tokens; length() + count is at most max_tokens().
+  // Tokens for which it holds or is promised blocks, at most max_tokens().
+  int64_t room() const;
+  // Is promised blocks for `tokens` tokens in all, at most max_tokens(). False, and nothing has
+  // changed, when the pool has none for it now.
+  bool Extend(int64_t tokens);
+  // Has blocks for `count` more tokens; length() + count is at most room().
   void Reserve(int64_t count);
   // The tokens whose keys and values were written behind the end.
   void Advance(absl::Span<const TokenId> tokens);
@@ -140,12 +158,18 @@ class KvCache {
  private:
   KvCache(KvPool* pool, int64_t max_tokens) : pool_(pool), max_tokens_(max_tokens) {}
 
+  // Blocks that it holds or is promised.
+  int64_t claimed() const { return static_cast<int64_t>(blocks_.size()) + promised_; }
+  void Promise(int64_t blocks);
+
   KvPool* const pool_;
   const int64_t max_tokens_;
   std::vector<KvBlock*> blocks_;
   int64_t length_ = 0;
   // Blocks that it may yet take.
   int64_t promised_ = 0;
+  // Whether the pool counts it among those that may yet grow.
+  bool grows_ = false;
   bool shares_ = false;
   // Of the last full block.
   uint64_t behind_ = 0;

@@ -49,6 +49,11 @@ std::unique_ptr<KvCache> NewCache(KvPool& pool, int64_t max_tokens, const Owner&
   return KvCache::Create(&pool, {max_tokens, owner, prompt});
 }
 
+// One that has room for `initial_tokens` of its `max_tokens`.
+std::unique_ptr<KvCache> GrowingCache(KvPool& pool, int64_t initial_tokens, int64_t max_tokens) {
+  return KvCache::Create(&pool, {max_tokens, nullptr, {}, initial_tokens});
+}
+
 // What a sequence that is fed all of `tokens` leaves in the pool.
 void Leave(KvPool& pool, const Owner& owner, const Tokens& tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
@@ -86,6 +91,61 @@ TEST(KvPoolTest, ASequenceWithoutRoomIsRefusedUntilThereIsRoom) {
   EXPECT_THAT(NewCache(pool, kB), NotNull());
   first.reset();
   EXPECT_THAT(NewCache(pool, 4 * kB), NotNull());
+}
+
+TEST(KvPoolTest, ASequenceIsPromisedItsFirstTokensAndGrowsByExtend) {
+  KvPool pool = NewPool(10);
+  const auto cache = GrowingCache(pool, kB + 1, 3 * kB + 2);
+  EXPECT_EQ(pool.claimed_blocks(), 2);
+  EXPECT_EQ(cache->room(), 2 * kB);
+  EXPECT_TRUE(cache->Extend(2 * kB));
+  EXPECT_EQ(pool.claimed_blocks(), 2);
+  EXPECT_TRUE(cache->Extend(2 * kB + 1));
+  EXPECT_EQ(pool.claimed_blocks(), 3);
+  EXPECT_TRUE(cache->Extend(3 * kB + 2));
+  EXPECT_EQ(cache->room(), 3 * kB + 2);
+  cache->Reserve(3 * kB + 2);
+  EXPECT_EQ(cache->blocks().size(), 4u);
+  EXPECT_EQ(pool.claimed_blocks(), 4);
+}
+
+TEST(KvPoolTest, ExtendWithoutRoomChangesNothing) {
+  KvPool pool = NewPool(4);
+  const auto growing = GrowingCache(pool, kB, 4 * kB);
+  auto other = NewCache(pool, 2 * kB);
+  EXPECT_FALSE(growing->Extend(3 * kB));
+  EXPECT_EQ(growing->room(), kB);
+  EXPECT_EQ(pool.claimed_blocks(), 3);
+  EXPECT_TRUE(growing->Extend(2 * kB));
+  EXPECT_FALSE(growing->Extend(2 * kB + 1));
+  other.reset();
+  EXPECT_TRUE(growing->Extend(4 * kB));
+}
+
+TEST(KvPoolTest, ABlockIsLeftForEachSequenceThatMayYetGrow) {
+  KvPool pool = NewPool(7);
+  auto first = GrowingCache(pool, kB, 5 * kB);
+  auto second = GrowingCache(pool, kB, 5 * kB);
+  // Two blocks are held, one is left for each of the three.
+  EXPECT_THAT(GrowingCache(pool, 2 * kB + 1, 5 * kB), IsNull());
+  EXPECT_THAT(GrowingCache(pool, 2 * kB, 5 * kB), NotNull());
+  // One that never grows needs none for itself.
+  EXPECT_THAT(NewCache(pool, 3 * kB + 1), IsNull());
+  EXPECT_THAT(NewCache(pool, 3 * kB), NotNull());
+  // Nor does one that has grown to its end.
+  ASSERT_TRUE(first->Extend(5 * kB));
+  EXPECT_THAT(NewCache(pool, kB), IsNull());
+  second.reset();
+  EXPECT_THAT(NewCache(pool, 2 * kB), NotNull());
+}
+
+TEST(KvPoolTest, ASequenceAsLargeAsThePoolBeginsAndGrowsToItsEndAlone) {
+  KvPool pool = NewPool(4);
+  const auto whole = GrowingCache(pool, 3 * kB + 1, 4 * kB);
+  ASSERT_THAT(whole, NotNull());
+  EXPECT_TRUE(whole->Extend(4 * kB));
+  whole->Reserve(4 * kB);
+  EXPECT_EQ(pool.claimed_blocks(), 4);
 }
 
 TEST(KvCacheTest, TheLengthMovesOnlyWithAdvance) {
@@ -178,8 +238,8 @@ TEST(KvCacheTest, WhatWasUsedLongestAgoGoesFirstAndAPromptFromItsEnd) {
   EXPECT_GE(FoundLength(pool, owner, old), kB);
 }
 
-// Sequences of random owners, prompts and lengths come and go in a small pool. A block holds what
-// its sequence wrote: a number that depends on the owner and on all tokens up to its own.
+// Sequences of random owners, prompts and lengths come, grow and go in a small pool. A block holds
+// what its sequence wrote: a number that depends on the owner and on all tokens up to its own.
 TEST(KvCacheTest, NoSequenceEverSeesWhatAnotherOneWrote) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -195,6 +255,7 @@ TEST(KvCacheTest, NoSequenceEverSeesWhatAnotherOneWrote) {
   std::vector<Running> running;
   int64_t found = 0;
   int refused = 0;
+  int short_of_room = 0;
   const auto hash_of = [](const Running& r, int64_t position) {
     const auto tokens = absl::MakeConstSpan(r.tokens).subspan(0, position + 1);
     return static_cast<float>(absl::HashOf(r.owner, tokens) % (1 << 24));
@@ -206,28 +267,46 @@ TEST(KvCacheTest, NoSequenceEverSeesWhatAnotherOneWrote) {
   for (int step = 0; step < 3000; ++step) {
     Owner& owner = owners[below(3)];
     if (owner == nullptr || below(50) == 0) owner = NewOwner();
-    const int64_t action = below(4);
-    if (action == 0) {
+    const int64_t action = below(8);
+    if (action < 2) {
       // Few different tokens: prompts often begin alike.
       Tokens prompt(1 + below(5 * kB), static_cast<TokenId>(below(2)));
       if (below(2) == 0) prompt.back() = 7;
-      const auto max_tokens = static_cast<int64_t>(prompt.size()) + below(2 * kB);
-      auto cache = NewCache(pool, max_tokens, owner, prompt);
+      const auto max_tokens = static_cast<int64_t>(prompt.size()) + below(6 * kB);
+      const auto initial = static_cast<int64_t>(prompt.size());
+      auto cache = KvCache::Create(&pool, {max_tokens, owner, prompt, initial});
       if (cache == nullptr) {
         ++refused;
-        EXPECT_GT(pool.claimed_blocks() + KvPool::BlocksFor(max_tokens), pool.max_blocks());
+        // There is no room for all tokens of all sequences.
+        int64_t all = pool.claimed_blocks() + KvPool::BlocksFor(max_tokens);
+        for (const Running& r : running) {
+          all += KvPool::BlocksFor(r.cache->max_tokens()) - KvPool::BlocksFor(r.cache->room());
+        }
+        EXPECT_GT(all, pool.max_blocks());
         continue;
       }
+      EXPECT_GE(cache->room(), initial);
       found += cache->length();
       prompt.resize(cache->length());
       running.push_back({std::move(cache), owner, std::move(prompt)});
-    } else if (action == 1 && !running.empty()) {
+    } else if (action == 2 && !running.empty()) {
       running.erase(running.begin() + below(static_cast<int64_t>(running.size())));
     } else if (!running.empty()) {
-      Running& r = running[below(static_cast<int64_t>(running.size()))];
+      const auto chosen = running.begin() + below(static_cast<int64_t>(running.size()));
+      Running& r = *chosen;
       const int64_t room = r.cache->max_tokens() - r.cache->length();
-      if (room == 0) continue;
+      if (room == 0) {
+        running.erase(chosen);
+        continue;
+      }
       Tokens more(1 + below(std::min<int64_t>(room, 2 * kB)), static_cast<TokenId>(below(2)));
+      const int64_t wanted = r.cache->length() + static_cast<int64_t>(more.size());
+      if (!r.cache->Extend(wanted)) {
+        ++short_of_room;
+        EXPECT_GT(pool.claimed_blocks() + KvPool::BlocksFor(wanted - r.cache->room()),
+                  pool.max_blocks());
+        continue;
+      }
       r.cache->Reserve(static_cast<int64_t>(more.size()));
       r.tokens.insert(r.tokens.end(), more.begin(), more.end());
       for (auto at = r.cache->length(); at < static_cast<int64_t>(r.tokens.size()); ++at) {
@@ -245,6 +324,7 @@ TEST(KvCacheTest, NoSequenceEverSeesWhatAnotherOneWrote) {
   }
   EXPECT_GT(found, 0);
   EXPECT_GT(refused, 0);
+  EXPECT_GT(short_of_room, 0);
   running.clear();
   EXPECT_EQ(pool.claimed_blocks(), 0);
 }

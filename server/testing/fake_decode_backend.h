@@ -1,6 +1,7 @@
 #ifndef AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
 #define AMEND_SERVER_TESTING_FAKE_DECODE_BACKEND_H_
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <new>
@@ -9,13 +10,14 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "gtest/gtest.h"
 #include "server/decode_backend.h"
 
 namespace amend {
 
 // A model over bytes whose greedy continuation counts up: after token t comes t + 1 + revision
 // (modulo 256). All other logits are close behind, so that sampling with a temperature has a
-// choice. Thread-safe.
+// choice. At each token of a traced sequence something fires. Thread-safe.
 class FakeDecodeBackend : public DecodeBackend {
  public:
   // While closed, Step blocks: a test decides when steps run.
@@ -50,17 +52,19 @@ class FakeDecodeBackend : public DecodeBackend {
     return score_sizes_;
   }
 
-  // Room of the KV cache, in tokens. Before the scheduler starts.
+  // Room of the KV cache, in tokens; its blocks have one. Before the scheduler starts.
   void SetCacheCapacity(int64_t tokens) { cache_capacity_ = tokens; }
   // Tokens of each prompt that new sequences find in the cache.
   void SetCachedTokens(int tokens) { cached_tokens_ = tokens; }
 
   std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
                                               const SequenceOptions& options) override {
-    if (claimed_ + options.max_tokens > cache_capacity_) return nullptr;
-    auto sequence = std::make_unique<Sequence>(std::move(snapshot), options.trace_hooks,
-                                               options.max_tokens, &claimed_);
+    const int64_t room = options.initial_tokens > 0 ? options.initial_tokens : options.max_tokens;
+    const int64_t spare = growing_ + (room < options.max_tokens ? 1 : 0);
+    if (claimed_ + room + spare > cache_capacity_) return nullptr;
+    auto sequence = std::make_unique<Sequence>(this, std::move(snapshot), options);
     sequence->tokens = static_cast<size_t>(cached_tokens_);
+    EXPECT_TRUE(sequence->Extend(room));
     return sequence;
   }
   int64_t cache_capacity() const override { return cache_capacity_; }
@@ -78,12 +82,12 @@ class FakeDecodeBackend : public DecodeBackend {
     for (const Row& row : rows) {
       row_sizes_.back().push_back(static_cast<int>(row.tokens.size()));
       auto* sequence = static_cast<Sequence*>(row.sequence);
-      sequence->tokens += row.tokens.size();
-      if (sequence->trace) {
+      for (size_t i = 0; i < row.tokens.size(); ++i) {
         HookFiring firing;
-        firing.packed_row = static_cast<int64_t>(sequence->tokens) - 1;
-        sequence->firings.push_back(firing);
+        firing.packed_row = static_cast<int64_t>(sequence->tokens++);
+        if (sequence->trace) sequence->firings.push_back(firing);
       }
+      EXPECT_LE(static_cast<int64_t>(sequence->tokens), sequence->room);
       const int64_t next = row.tokens.back() + 1 + sequence->snapshot->revision.value();
       std::vector<float> values(256, 0.0f);
       values[next % 256] = 1.0f;
@@ -113,18 +117,30 @@ class FakeDecodeBackend : public DecodeBackend {
 
  private:
   struct Sequence : DecodeSequence {
-    Sequence(std::shared_ptr<const Snapshot> s, bool t, int64_t max, std::atomic<int64_t>* claimed)
-        : snapshot(std::move(s)), trace(t), max_tokens(max), all_claimed(claimed) {
-      *all_claimed += max_tokens;
+    Sequence(FakeDecodeBackend* b, std::shared_ptr<const Snapshot> s, const SequenceOptions& o)
+        : backend(b), snapshot(std::move(s)), trace(o.trace_hooks), max_tokens(o.max_tokens) {
+      ++backend->growing_;
     }
-    ~Sequence() override { *all_claimed -= max_tokens; }
+    ~Sequence() override {
+      backend->claimed_ -= room;
+      if (room < max_tokens) --backend->growing_;
+    }
     int length() const override { return static_cast<int>(tokens); }
+    bool Extend(int64_t wanted) override {
+      const int64_t more = std::max<int64_t>(wanted - room, 0);
+      if (backend->claimed_ + more > backend->cache_capacity_) return false;
+      if (more > 0 && wanted == max_tokens) --backend->growing_;
+      backend->claimed_ += more;
+      room += more;
+      return true;
+    }
     std::vector<HookFiring> TakeFirings() override { return std::exchange(firings, {}); }
 
+    FakeDecodeBackend* const backend;
     std::shared_ptr<const Snapshot> snapshot;
     bool trace;
     const int64_t max_tokens;
-    std::atomic<int64_t>* const all_claimed;
+    int64_t room = 0;
     size_t tokens = 0;
     std::vector<HookFiring> firings;
   };
@@ -136,6 +152,8 @@ class FakeDecodeBackend : public DecodeBackend {
   };
 
   std::atomic<int64_t> claimed_ = 0;
+  // Living sequences that have less room than they may come to need.
+  std::atomic<int64_t> growing_ = 0;
   std::atomic<int64_t> cache_capacity_ = int64_t{1} << 40;
   std::atomic<int> cached_tokens_ = 0;
   mutable absl::Mutex mutex_;
