@@ -278,9 +278,13 @@ struct Metrics::Families {
   // Serving.
   Gauge& running = GaugeFamily("amend_num_requests_running", "Requests in the batch.").Add({});
   Gauge& waiting = GaugeFamily("amend_num_requests_waiting", "Requests in the queue.").Add({});
-  Gauge& kv_cache = GaugeFamily("amend_kv_cache_usage_ratio",
-                                "Share of the KV cache that running requests hold or may yet take.")
-                        .Add({});
+  Gauge& kv_cache =
+      GaugeFamily("amend_kv_cache_usage_ratio", "Share of the KV cache that running requests hold.")
+          .Add({});
+  Counter& preemptions =
+      CounterFamily("amend_preemptions_total",
+                    "Times that a running request gave up its KV cache for another one.")
+          .Add({});
   Histogram& first_token = HistogramFamily("amend_time_to_first_token_seconds",
                                            "From acceptance of a request to its first token.")
                                .Add({}, RequestBuckets());
@@ -538,6 +542,8 @@ void Metrics::OnHooks(int64_t tokens, int64_t fired) {
 Metrics::Serving Metrics::serving() const {
   return {families_->kv_cache.Value(), families_->tokens.load(std::memory_order_relaxed)};
 }
+
+void Metrics::OnPreemption() { families_->preemptions.Increment(); }
 
 void Metrics::OnFirstToken(absl::Duration since_submit) {
   families_->tokens.fetch_add(1, std::memory_order_relaxed);

@@ -73,6 +73,7 @@ class Metrics : public EditObserver, public ServingObserver, public SecurityObse
   void OnKvCache(int64_t claimed, int64_t capacity) override;
   void OnStep(int rows) override;
   void OnHooks(int64_t tokens, int64_t fired) override;
+  void OnPreemption() override;
   void OnFirstToken(absl::Duration since_submit) override;
   void OnInterToken(absl::Duration since_last_token) override;
   void OnRequestEnd(const RequestEnd& end) override;

@@ -86,6 +86,7 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   metrics.OnKvCache(24, 96);
   metrics.OnStep(2);
   metrics.OnHooks(8, 2);
+  metrics.OnPreemption();
   metrics.OnFirstToken(absl::Milliseconds(30));
   metrics.OnInterToken(absl::Milliseconds(3));
   metrics.OnRequestEnd({"length", absl::Seconds(1), 7, 5, 5});
@@ -103,6 +104,7 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_total 7\n"));
   EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_cached_total 5\n"));
   EXPECT_THAT(text, HasSubstr("amend_kv_cache_usage_ratio 0.25\n"));
+  EXPECT_THAT(text, HasSubstr("amend_preemptions_total 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_generation_tokens_total 5\n"));
 }
 

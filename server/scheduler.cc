@@ -53,6 +53,14 @@ int64_t BytesOf(const ScoreJob& job) {
   return bytes;
 }
 
+// Moves `sequence` to its place by Submit; where there is no memory for that it stays.
+template <typename SequencePtr, typename Sequences>
+void InsertInOrder(SequencePtr& sequence, Sequences* into) {
+  const auto before = [](const auto& a, const auto& b) { return a->number < b->number; };
+  const auto place = std::upper_bound(into->begin(), into->end(), sequence, before);
+  *into->emplace(place) = std::move(sequence);
+}
+
 }  // namespace
 
 struct Scheduler::Sequence {
@@ -64,14 +72,21 @@ struct Scheduler::Sequence {
         tokens(job.prompt) {}
 
   GenerationJob job;
-  // While it waits.
+  // While it waits to begin.
   const int64_t bytes;
+  // By Submit.
+  int64_t number = 0;
   Sampler sampler;
   TextStream text;
+  // Null while it waits.
   std::unique_ptr<DecodeSequence> state;
   // Prompt and generated tokens; the first `fed` of them are in the cache.
   std::vector<TokenId> tokens;
   size_t fed = 0;
+  // Those that it had when it was admitted.
+  size_t admitted_tokens = 0;
+  // Of these what fired was taken.
+  size_t traced_tokens = 0;
   int cached_tokens = 0;
   // How many tokens the current step feeds.
   size_t step_tokens = 0;
@@ -86,7 +101,10 @@ struct Scheduler::Sequence {
   absl::Time paused_since = absl::InfiniteFuture();
   absl::Duration time_to_first_token;
 
-  bool prefilling() const { return fed < job.prompt.size(); }
+  // Of one that waits: it was preempted.
+  bool begun() const { return admit_time != absl::InfiniteFuture(); }
+  bool prefilling() const { return fed < admitted_tokens; }
+  bool paused() const { return paused_since != absl::InfiniteFuture(); }
 };
 
 struct Scheduler::ScoreRun {
@@ -117,7 +135,14 @@ void Scheduler::SetLimits(int max_running_sequences, int max_waiting_sequences) 
 
 absl::Status Scheduler::CheckAdmission(int64_t bytes) {
   if (draining_) return DrainingError();
-  const size_t waiting = waiting_.size() + waiting_scores_.size();
+  size_t waiting = waiting_scores_.size();
+  int64_t taken = 0;
+  for (const auto& sequence : waiting_) {
+    if (sequence->begun()) continue;
+    ++waiting;
+    taken += sequence->bytes;
+  }
+  for (const auto& run : waiting_scores_) taken += run->bytes;
   if (waiting >= max_waiting_) {
     return WithRetryDelay(WithReason(absl::ResourceExhaustedError(absl::StrCat(
                                          "the generation queue is full: ", waiting,
@@ -125,9 +150,6 @@ absl::Status Scheduler::CheckAdmission(int64_t bytes) {
                                      "QUEUE_FULL", {{"limit", absl::StrCat(max_waiting_)}}),
                           kRetryDelay);
   }
-  int64_t taken = 0;
-  for (const auto& sequence : waiting_) taken += sequence->bytes;
-  for (const auto& run : waiting_scores_) taken += run->bytes;
   if (taken + bytes > options_.max_waiting_bytes) {
     return WithRetryDelay(
         WithReason(absl::ResourceExhaustedError(absl::StrCat(
@@ -165,6 +187,7 @@ absl::Status Scheduler::Submit(GenerationJob job) {
       sequence->submit_time = options_.clock();
       absl::MutexLock lock(&mutex_);
       AMEND_RETURN_IF_ERROR(CheckAdmission(sequence->bytes));
+      sequence->number = ++submitted_;
       waiting_.push_back(std::move(sequence));
       awake_ = true;
       return absl::OkStatus();
@@ -246,6 +269,7 @@ void Scheduler::Loop() {
 }
 
 bool Scheduler::RunRound() {
+  LookAtReaders();
   EndWhatIsOver(absl::OkStatus());
   // What ended makes room for what waits.
   Sweep();
@@ -259,6 +283,7 @@ bool Scheduler::RunRound() {
       EndWhatIsOver(memory);
     }
   }
+  MakeRoom();
   bool progress = RunStep();
   progress = RunScores() || progress;
   Sweep();
@@ -271,14 +296,13 @@ bool Scheduler::AwaitWork(bool progress) {
     timeout = absl::ZeroDuration();
   } else {
     const absl::Time now = options_.clock();
-    for (const auto& sequence : running_) {
-      timeout = std::min(timeout, sequence->job.deadline - now);
-      timeout = std::min(timeout, sequence->paused_since + options_.max_reader_pause - now);
-    }
+    const auto note_end = [&](const Sequence& sequence) {
+      timeout = std::min(timeout, sequence.job.deadline - now);
+      timeout = std::min(timeout, sequence.paused_since + options_.max_reader_pause - now);
+    };
+    for (const auto& sequence : running_) note_end(*sequence);
     absl::MutexLock lock(&mutex_);
-    for (const auto& sequence : waiting_) {
-      timeout = std::min(timeout, sequence->job.deadline - now);
-    }
+    for (const auto& sequence : waiting_) note_end(*sequence);
   }
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&awake_), std::max(timeout, absl::ZeroDuration()));
@@ -297,15 +321,23 @@ absl::Status Scheduler::Interruption(bool cancelled, absl::Time deadline,
                                                   absl::FormatTime(now)));
 }
 
+absl::Status Scheduler::Interruption(const Sequence& sequence, const absl::Status& abort) const {
+  absl::Status status = Interruption(sequence.job.sink->Cancelled(), sequence.job.deadline, abort);
+  const absl::Duration pause = options_.clock() - sequence.paused_since;
+  if (status.ok() && pause >= options_.max_reader_pause) {
+    status = WithReason(absl::AbortedError(absl::StrCat("the reader took nothing for ",
+                                                        absl::FormatDuration(pause))),
+                        "READER_STALLED");
+  }
+  return status;
+}
+
 void Scheduler::EndWhatIsOver(const absl::Status& abort) {
-  const auto is_over = [&](const auto& item) {
-    return Interruption(item->job.sink->Cancelled(), item->job.deadline, abort);
-  };
   std::vector<std::unique_ptr<Sequence>> over;
   {
     absl::MutexLock lock(&mutex_);
     for (auto& sequence : waiting_) {
-      if (!is_over(sequence).ok()) over.push_back(std::move(sequence));
+      if (!Interruption(*sequence, abort).ok()) over.push_back(std::move(sequence));
     }
     waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), nullptr), waiting_.end());
     while (!abort.ok() && !waiting_scores_.empty()) {
@@ -313,16 +345,11 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
       waiting_scores_.pop_front();
     }
   }
-  for (auto& sequence : over) End(*sequence, is_over(sequence), EndReason::kLength);
-  const absl::Time now = options_.clock();
+  for (auto& sequence : over) {
+    End(*sequence, Interruption(*sequence, abort), EndReason::kLength);
+  }
   for (auto& sequence : running_) {
-    absl::Status status = is_over(sequence);
-    if (status.ok() && now - sequence->paused_since >= options_.max_reader_pause) {
-      status = WithReason(
-          absl::AbortedError(absl::StrCat("the reader took nothing for ",
-                                          absl::FormatDuration(now - sequence->paused_since))),
-          "READER_STALLED");
-    }
+    const absl::Status status = Interruption(*sequence, abort);
     if (!status.ok()) End(*sequence, status, EndReason::kLength);
   }
   // Others are looked at before each of their pieces.
@@ -331,31 +358,84 @@ void Scheduler::EndWhatIsOver(const absl::Status& abort) {
   }
 }
 
+void Scheduler::LookAtReaders() {
+  for (auto& sequence : running_) LookAtReader(*sequence);
+  absl::MutexLock lock(&mutex_);
+  for (auto& sequence : waiting_) {
+    if (sequence->begun()) LookAtReader(*sequence);
+  }
+}
+
+void Scheduler::LookAtReader(Sequence& sequence) const {
+  const absl::Time now = options_.clock();
+  sequence.paused_since =
+      sequence.job.sink->HasRoom() ? absl::InfiniteFuture() : std::min(sequence.paused_since, now);
+}
+
 bool Scheduler::HasWaiting() const {
   absl::MutexLock lock(&mutex_);
   return !waiting_.empty() || !waiting_scores_.empty();
 }
 
 void Scheduler::TakeWaiting() {
-  const absl::Time now = options_.clock();
   absl::MutexLock lock(&mutex_);
-  while (!waiting_.empty() && running_.size() < max_running_) {
-    Sequence& sequence = *waiting_.front();
-    sequence.state = backend_->NewSequence(
-        sequence.job.snapshot,
-        {sequence.job.trace_hooks, CacheTokens(sequence.job), sequence.job.prompt});
-    if (sequence.state == nullptr) break;
-    sequence.fed = sequence.state->length();
-    sequence.cached_tokens = sequence.state->length();
-    sequence.admit_time = now;
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
+  size_t begun = running_.size() + std::count_if(waiting_.begin(), waiting_.end(),
+                                                 [](const auto& s) { return s->begun(); });
+  for (auto next = waiting_.begin(); next != waiting_.end() && running_.size() < max_running_;) {
+    Sequence& sequence = **next;
+    if (sequence.begun() && sequence.paused()) {
+      ++next;
+      continue;
+    }
+    if (!sequence.begun() && begun++ >= max_running_) break;
+    if (!Admit(sequence)) break;
+    LookAtReader(sequence);
+    InsertInOrder(*next, &running_);
+    next = waiting_.erase(next);
   }
   if (scores_.empty() && !waiting_scores_.empty()) {
     scores_.push_back(std::move(waiting_scores_.front()));
     waiting_scores_.pop_front();
   }
   running_count_ = static_cast<int>(running_.size() + scores_.size());
+}
+
+bool Scheduler::Admit(Sequence& sequence) {
+  sequence.state = backend_->NewSequence(
+      sequence.job.snapshot, {sequence.job.trace_hooks, CacheTokens(sequence.job), sequence.tokens,
+                              static_cast<int64_t>(sequence.tokens.size())});
+  if (sequence.state == nullptr) return false;
+  sequence.fed = sequence.state->length();
+  sequence.admitted_tokens = sequence.tokens.size();
+  if (sequence.begun()) return true;
+  sequence.cached_tokens = sequence.state->length();
+  sequence.admit_time = options_.clock();
+  return true;
+}
+
+void Scheduler::MakeRoom() {
+  // Whoever is in prefill has room since it was admitted.
+  std::vector<Sequence*> growing;
+  for (const auto& sequence : running_) {
+    if (!sequence->prefilling() && !sequence->paused()) growing.push_back(sequence.get());
+  }
+  for (Sequence* sequence : growing) {
+    const auto tokens = static_cast<int64_t>(sequence->tokens.size());
+    while (sequence->state != nullptr && !sequence->state->Extend(tokens)) PreemptOne();
+  }
+}
+
+void Scheduler::PreemptOne() {
+  auto victim = std::find_if(running_.rbegin(), running_.rend(),
+                             [](const auto& sequence) { return sequence->paused(); });
+  if (victim == running_.rend()) victim = running_.rbegin();
+  (*victim)->state.reset();
+  {
+    absl::MutexLock lock(&mutex_);
+    InsertInOrder(*victim, &waiting_);
+  }
+  running_.erase(std::next(victim).base());
+  if (options_.observer != nullptr) options_.observer->OnPreemption();
 }
 
 void Scheduler::Sweep() {
@@ -379,15 +459,9 @@ void Scheduler::Sweep() {
 std::vector<Scheduler::Sequence*> Scheduler::PickRows(std::vector<DecodeBackend::Row>* rows) {
   std::vector<Sequence*> picked;
   size_t budget = options_.max_prefill_tokens_per_step;
-  const absl::Time now = options_.clock();
   for (const bool prefill : {false, true}) {
     for (auto& sequence : running_) {
-      if (sequence->ended || sequence->prefilling() != prefill) continue;
-      if (!sequence->job.sink->HasRoom()) {
-        sequence->paused_since = std::min(sequence->paused_since, now);
-        continue;
-      }
-      sequence->paused_since = absl::InfiniteFuture();
+      if (sequence->paused() || sequence->prefilling() != prefill) continue;
       size_t count = sequence->tokens.size() - sequence->fed;
       if (prefill) {
         count = std::min(count, budget);
@@ -421,8 +495,10 @@ bool Scheduler::RunStep() {
     }
     sequence.fed += sequence.step_tokens;
     for (HookFiring& firing : sequence.state->TakeFirings()) {
+      if (firing.packed_row < static_cast<int64_t>(sequence.traced_tokens)) continue;
       sequence.pending.firings.push_back(std::move(firing));
     }
+    sequence.traced_tokens = std::max(sequence.traced_tokens, sequence.fed);
     if (!sequence.prefilling()) TakeLogits(sequence, (*logits)->row(static_cast<int>(i)));
   }
   return true;

@@ -42,11 +42,12 @@ struct GenerationEnd {
   absl::Status status;
   EndReason reason = EndReason::kLength;
   int prompt_tokens = 0;
-  // Of those, what an earlier sequence had left in the KV cache.
+  // Of those, what an earlier sequence had left in the KV cache when it was first admitted.
   int cached_tokens = 0;
   int generated_tokens = 0;
+  // From Submit until it was first admitted.
   absl::Duration queue_time;
-  // Zero when there was no token.
+  // From Submit; zero when there was no token. What a preemption costs is in this or behind it.
   absl::Duration time_to_first_token;
   absl::Duration total_time;
 };
@@ -103,21 +104,29 @@ struct ScoreJob {
 // jobs run in pieces between steps. Thread-safe.
 //
 // Guarantees:
-//  1. A slow or dead reader never delays another sequence.
-//  2. What a sequence yields depends on its own job alone.
+//  1. A slow or dead reader never delays another sequence that runs. One that waits for room in the
+//     KV cache may wait for that of a paused sequence, max_reader_pause at most.
+//  2. What a sequence yields depends on its own job alone, up to the rounding of its logits: tokens
+//     that are computed again after a preemption go through other products than before.
 //  3. The snapshot of a job is held until its end.
-//  4. Waiting jobs are admitted in the order of Submit, each once the KV cache has room for its
-//     prompt and all the tokens that it may generate: what runs is never short of room.
-//  5. A sequence whose reader takes nothing for max_reader_pause ends.
+//  4. Sequences are admitted in the order of Submit, each once the KV cache has room for its tokens
+//     and one block more for each that may yet grow. Where a sequence that runs is short of room,
+//     another one is preempted: one whose reader is paused, otherwise the one submitted last. It
+//     gives up its keys and values and waits, before all that have not begun, until it is admitted
+//     again and computes them anew (or finds them still there); nobody sees any of that but by the
+//     time it takes. While its reader is paused it lets others pass. The sequence submitted first
+//     of those whose readers have room always goes on. Preempted ones do not count as waiting for
+//     the max_waiting_* limits, but with those that run for max_running_sequences.
+//  5. A sequence whose reader takes nothing for max_reader_pause ends, also while it waits.
 //  6. Where memory ends in a step, its sequences end with RESOURCE_EXHAUSTED (OUT_OF_MEMORY); while
 //     it is short, nothing that waits begins, and it ends so once nothing runs.
 // The backend, the callbacks in Options and the observer outlive the scheduler.
 class Scheduler {
  public:
   struct Options {
-    // Sequences in one step.
+    // Sequences in one step, and those that have begun and not ended.
     int max_running_sequences = 64;
-    // Jobs that wait (also Score jobs); one more is turned away.
+    // Jobs that wait to begin (also Score jobs); one more is turned away.
     int max_waiting_sequences = 256;
     // What jobs that wait take together, with their requests; one that would pass it is turned
     // away.
@@ -162,6 +171,7 @@ class Scheduler {
   void Stop(absl::Duration grace) ABSL_LOCKS_EXCLUDED(mutex_, stop_mutex_);
 
   int running() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Preempted ones too.
   int waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -177,14 +187,23 @@ class Scheduler {
   // Ends and forgets what was cancelled, is late or has no reader; everything, with `abort`, when
   // that is not OK.
   void EndWhatIsOver(const absl::Status& abort);
+  // Notes whose readers have no room.
+  void LookAtReaders();
+  void LookAtReader(Sequence& sequence) const;
   bool HasWaiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   void TakeWaiting();
+  // False when the KV cache has no room for it now.
+  bool Admit(Sequence& sequence);
   // True when there was something to run.
   bool RunRound();
   bool RunStep();
   bool RunScores();
   // Forgets what has ended and reports sizes.
   void Sweep();
+  // Gives each sequence that decodes room for its next token, by preempting others where there is
+  // none.
+  void MakeRoom();
+  void PreemptOne();
   // Rows of the next step: decodes first, then as much prefill as the budget allows.
   std::vector<Sequence*> PickRows(std::vector<DecodeBackend::Row>* rows);
   void TakeLogits(Sequence& sequence, absl::Span<const float> logits);
@@ -197,6 +216,8 @@ class Scheduler {
   absl::Status CheckFits(const GenerationJob& job) const;
   // CANCELLED or DEADLINE_EXCEEDED, or `abort` when it is not OK.
   absl::Status Interruption(bool cancelled, absl::Time deadline, const absl::Status& abort) const;
+  // The same, or ABORTED (READER_STALLED).
+  absl::Status Interruption(const Sequence& sequence, const absl::Status& abort) const;
 
   DecodeBackend* const backend_;
   const Options options_;
@@ -204,8 +225,10 @@ class Scheduler {
   mutable absl::Mutex mutex_;
   size_t max_running_ ABSL_GUARDED_BY(mutex_);
   size_t max_waiting_ ABSL_GUARDED_BY(mutex_);
+  // By Submit, hence first those that were preempted.
   std::deque<std::unique_ptr<Sequence>> waiting_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::unique_ptr<ScoreRun>> waiting_scores_ ABSL_GUARDED_BY(mutex_);
+  int64_t submitted_ ABSL_GUARDED_BY(mutex_) = 0;
   // Size of running_ and scores_ together.
   int running_count_ ABSL_GUARDED_BY(mutex_) = 0;
   // Something changed since the last round.
@@ -214,6 +237,7 @@ class Scheduler {
   bool aborting_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Owned by the scheduler thread.
+  // By Submit.
   std::vector<std::unique_ptr<Sequence>> running_;
   std::deque<std::unique_ptr<ScoreRun>> scores_;
 

@@ -11,6 +11,7 @@
 #include "server/errors.h"
 #include "server/testing/byte_tokenizer.h"
 #include "server/testing/fake_decode_backend.h"
+#include "server/testing/recording_sink.h"
 
 namespace amend {
 namespace {
@@ -21,91 +22,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-// Collects what a sequence yields; has room for `room` events until more is given. Thread-safe.
-class RecordingSink : public TokenSink {
- public:
-  explicit RecordingSink(int room = 1 << 20) : room_(room) {}
-
-  bool Cancelled() const override {
-    absl::MutexLock lock(&mutex_);
-    return cancelled_;
-  }
-  bool HasRoom() const override {
-    absl::MutexLock lock(&mutex_);
-    paused_ = room_ <= 0;
-    return !paused_;
-  }
-  void OnTokens(TokenEvent event) override {
-    absl::MutexLock lock(&mutex_);
-    --room_;
-    text_ += event.text;
-    tokens_.insert(tokens_.end(), event.token_ids.begin(), event.token_ids.end());
-    logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
-    firings_.insert(firings_.end(), event.firings.begin(), event.firings.end());
-    ++events_;
-  }
-  void OnEnd(const GenerationEnd& end) override {
-    absl::MutexLock lock(&mutex_);
-    end_ = end;
-    ended_ = true;
-  }
-
-  void Cancel() {
-    absl::MutexLock lock(&mutex_);
-    cancelled_ = true;
-  }
-  void GiveRoom(int room) {
-    absl::MutexLock lock(&mutex_);
-    room_ += room;
-    paused_ = false;
-  }
-  // Until the scheduler found no room.
-  void AwaitPause() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&paused_));
-  }
-  GenerationEnd AwaitEnd() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&ended_));
-    return end_;
-  }
-  void AwaitEvents(int count) {
-    absl::MutexLock lock(&mutex_);
-    const auto enough = [this, count]()
-                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return events_ >= count; };
-    mutex_.Await(absl::Condition(&enough));
-  }
-  bool ended() const {
-    absl::MutexLock lock(&mutex_);
-    return ended_;
-  }
-  std::string text() const {
-    absl::MutexLock lock(&mutex_);
-    return text_;
-  }
-  std::vector<TokenId> tokens() const {
-    absl::MutexLock lock(&mutex_);
-    return tokens_;
-  }
-  std::vector<HookFiring> firings() const {
-    absl::MutexLock lock(&mutex_);
-    return firings_;
-  }
-
- private:
-  mutable absl::Mutex mutex_;
-  int room_ ABSL_GUARDED_BY(mutex_);
-  mutable bool paused_ ABSL_GUARDED_BY(mutex_) = false;
-  int events_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string text_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TokenId> tokens_ ABSL_GUARDED_BY(mutex_);
-  std::vector<float> logprobs_ ABSL_GUARDED_BY(mutex_);
-  std::vector<HookFiring> firings_ ABSL_GUARDED_BY(mutex_);
-  GenerationEnd end_ ABSL_GUARDED_BY(mutex_);
-};
 
 class RecordingScoreSink : public ScoreSink {
  public:
@@ -548,20 +464,35 @@ TEST_F(SchedulerTest, AJobWaitsForRoomInTheCacheAndThoseBehindItWaitToo) {
   backend_.SetCacheCapacity(8);
   Start();
   backend_.Close();
-  const auto first = Submit(Job("ab", 4));  // 5 tokens
+  const auto first = Submit(Job("abcdef", 3));  // 8 tokens
   backend_.AwaitStepAtGate();
-  const auto large = Submit(Job("abcd", 4));  // 7 tokens
-  const auto small = Submit(Job("a", 1));     // 1 token
+  const auto large = Submit(Job("abc", 4));
+  const auto small = Submit(Job("a", 1));
   backend_.Open();
   large->AwaitEnd();
   small->AwaitEnd();
-  EXPECT_EQ(first->text(), "cdef");
-  EXPECT_EQ(large->text(), "efgh");
+  EXPECT_EQ(first->text(), "ghi");
+  EXPECT_EQ(large->text(), "defg");
   EXPECT_EQ(small->text(), "b");
   // `first` alone; then the two others together.
   EXPECT_THAT(backend_.row_sizes(),
-              ElementsAre(ElementsAre(2), ElementsAre(1), ElementsAre(1), ElementsAre(1),
-                          ElementsAre(4, 1), ElementsAre(1), ElementsAre(1), ElementsAre(1)));
+              ElementsAre(ElementsAre(6), ElementsAre(1), ElementsAre(1), ElementsAre(3, 1),
+                          ElementsAre(1), ElementsAre(1), ElementsAre(1)));
+}
+
+TEST_F(SchedulerTest, AJobIsAdmittedOnceThereIsRoomForItsPrompt) {
+  backend_.SetCacheCapacity(60);
+  Start();
+  backend_.Close();
+  const auto first = Submit(Job("ab", 50));
+  backend_.AwaitStepAtGate();
+  GenerationJob asks_for_more = Job("a", 50);
+  asks_for_more.stop = {"d"};
+  const auto second = Submit(std::move(asks_for_more));
+  backend_.Open();
+  EXPECT_EQ(second->AwaitEnd().reason, EndReason::kStop);
+  first->AwaitEnd();
+  EXPECT_THAT(backend_.row_sizes()[1], ElementsAre(1, 1));
 }
 
 TEST_F(SchedulerTest, AJobThatCanNeverFitIsRefusedWithBothNumbers) {

@@ -20,7 +20,7 @@ class ServingObserver {
     absl::Duration duration;
     int prompt_tokens = 0;
     int generated_tokens = 0;
-    // Prompt tokens that were in the KV cache already.
+    // Prompt tokens that were in the KV cache already when it began.
     int cached_tokens = 0;
   };
 
@@ -30,7 +30,7 @@ class ServingObserver {
     (void)running;
     (void)waiting;
   }
-  // Tokens of the KV cache that running sequences hold or may yet take, of how many.
+  // Tokens of the KV cache for which running sequences hold room, of how many.
   virtual void OnKvCache(int64_t claimed, int64_t capacity) {
     (void)claimed;
     (void)capacity;
@@ -42,6 +42,8 @@ class ServingObserver {
     (void)tokens;
     (void)fired;
   }
+  // A sequence gave up its room in the KV cache for another one, and waits.
+  virtual void OnPreemption() {}
   virtual void OnFirstToken(absl::Duration since_submit) { (void)since_submit; }
   virtual void OnInterToken(absl::Duration since_last_token) { (void)since_last_token; }
   virtual void OnRequestEnd(const RequestEnd& end) { (void)end; }
