@@ -309,6 +309,65 @@ TEST_P(DecoderTest, ASequenceGrowsByExtendWhileThereIsRoom) {
   EXPECT_THAT(RowTensor(logits, 0), TensorRelativelyNear(Full(base_, tokens), kTolerance));
 }
 
+// Sequences of random revisions grow in a cache that is too small for all of them: those begun last
+// give up their room and are fed again from their beginning, in chunks. Each step gives what it
+// gives without.
+TEST_P(DecoderTest, ASequenceThatGaveUpItsRoomGoesOnWhereItWas) {
+  constexpr int kSequences = 5;
+  constexpr size_t kNewTokens = 45;
+  const std::vector<HooksPtr> revisions = Revisions();
+  Decoder small(model_, {9 * Decoder::BlockBytes(model_->config(), Dtype::kFloat32), true});
+  struct Sequence {
+    HooksPtr hooks;
+    Tokens tokens;
+    size_t end = 0;
+    std::unique_ptr<DecodeState> state;
+  };
+  std::vector<Sequence> sequences;
+  for (int i = 0; i < kSequences; ++i) {
+    Tokens tokens = RandomPrompt();
+    tokens.resize(std::min<size_t>(tokens.size(), 20));
+    const size_t end = tokens.size() + kNewTokens;
+    sequences.push_back({revisions[Below(revisions.size())], std::move(tokens), end, nullptr});
+  }
+  int preemptions = 0;
+  while (!sequences.empty()) {
+    // As many as there is room for, in order.
+    for (Sequence& s : sequences) {
+      const auto length = static_cast<int64_t>(s.tokens.size());
+      if (s.state == nullptr) {
+        s.state =
+            small.NewSequence(s.hooks, {false, static_cast<int64_t>(s.end), s.tokens, length});
+      }
+      for (size_t last = sequences.size() - 1; s.state != nullptr && !s.state->Extend(length);) {
+        while (sequences[last].state == nullptr) --last;
+        sequences[last].state = nullptr;
+        ++preemptions;
+      }
+      if (s.state == nullptr) break;
+    }
+    std::vector<Decoder::Row> rows;
+    for (const Sequence& s : sequences) {
+      if (s.state == nullptr) break;
+      const auto rest = absl::MakeConstSpan(s.tokens).subspan(s.state->length());
+      rows.push_back({rest.subspan(0, 1 + Below(30)), s.state.get()});
+    }
+    AMEND_ASSERT_OK_AND_ASSIGN(const StepLogits logits, small.Step(rows));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      Sequence& s = sequences[i];
+      if (s.state->length() < static_cast<int>(s.tokens.size())) continue;
+      const at::Tensor full = Full(s.hooks, s.tokens);
+      ASSERT_THAT(RowTensor(logits, i), TensorRelativelyNear(full, kTolerance))
+          << s.tokens.size() << " tokens, after " << preemptions << " preemptions";
+      ExpectSameGreedy(RowTensor(logits, i), full);
+      s.tokens.push_back(Greedy(full));
+    }
+    const auto ended = [](const Sequence& s) { return s.tokens.size() > s.end; };
+    sequences.erase(std::remove_if(sequences.begin(), sequences.end(), ended), sequences.end());
+  }
+  EXPECT_GT(preemptions, 0);
+}
+
 TEST_P(DecoderTest, AFiringNamesPositionLayerAndEdit) {
   const std::vector<HooksPtr> revisions = Revisions();
   // Edit 2/1 was made of the last token of this prompt; the first edited layer sees it unchanged.
