@@ -106,8 +106,8 @@ struct ScoreJob {
 // Guarantees:
 //  1. A slow or dead reader never delays another sequence that runs. One that waits for room in the
 //     KV cache may wait for that of a paused sequence, max_reader_pause at most.
-//  2. What a sequence yields depends on its own job alone, up to the rounding of its logits: tokens
-//     that are computed again after a preemption go through other products than before.
+//  2. What a sequence yields depends on its own job alone, on the CPU to the last bit: also where a
+//     preemption has its tokens computed again, in other pieces than before.
 //  3. The snapshot of a job is held until its end.
 //  4. Sequences are admitted in the order of Submit, each once the KV cache has room for its tokens
 //     and one block more for each that may yet grow. Where a sequence that runs is short of room,
