@@ -83,13 +83,10 @@ absl::StatusOr<GptjBlock> ReadBlock(const WeightReader& reader, const ModelConfi
   const std::string prefix = absl::StrCat("transformer.h.", layer, ".");
   GptjBlock block;
   AMEND_ASSIGN_OR_RETURN(block.norm, reader.ReadLayerNorm(prefix + "ln_1", d, config.norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(const Linear query,
-                         reader.ReadLinear(prefix + "attn.q_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(const Linear key,
-                         reader.ReadLinear(prefix + "attn.k_proj", d, d, kLayout, false));
-  AMEND_ASSIGN_OR_RETURN(const Linear value,
-                         reader.ReadLinear(prefix + "attn.v_proj", d, d, kLayout, false));
-  block.query_key_value = Fused({query, key, value});
+  AMEND_ASSIGN_OR_RETURN(block.query_key_value, reader.ReadFused({{prefix + "attn.q_proj", d},
+                                                                  {prefix + "attn.k_proj", d},
+                                                                  {prefix + "attn.v_proj", d}},
+                                                                 d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.attention_out,
                          reader.ReadLinear(prefix + "attn.out_proj", d, d, kLayout, false));
   AMEND_ASSIGN_OR_RETURN(block.mlp_up, reader.ReadLinear(prefix + "mlp.fc_in", d, m, kLayout));

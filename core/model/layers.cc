@@ -7,6 +7,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/gelu.h"
@@ -75,44 +77,58 @@ at::Tensor SiluGate(const at::Tensor& x) {
   return at::silu(x.narrow(1, 0, m)) * x.narrow(1, m, m);
 }
 
-Linear Fused(const std::vector<Linear>& parts) {
-  std::vector<at::Tensor> weights, biases;
-  for (const Linear& part : parts) {
-    weights.push_back(part.weight);
-    if (part.bias.defined()) biases.push_back(part.bias);
-  }
-  Linear fused;
-  fused.weight = at::cat(weights, 0);
-  if (!biases.empty()) fused.bias = at::cat(biases, 0);
-  return fused;
-}
-
 int64_t CountOf(const Linear& linear) {
   return linear.weight.numel() + (linear.bias.defined() ? linear.bias.numel() : 0);
 }
 int64_t CountOf(const LayerNorm1d& norm) { return norm.weight.numel() + norm.bias.numel(); }
 int64_t CountOf(const RmsNorm1d& norm) { return norm.weight.numel(); }
 
+absl::StatusOr<at::Tensor> WeightReader::ReadStored(const std::string& name,
+                                                    absl::Span<const int64_t> shape) const {
+  return checkpoint_.Read(name, shape, TorchDtype(options_.dtype));
+}
+
+at::Tensor WeightReader::Keep(const at::Tensor& tensor) const {
+  const at::Device device = TorchDevice(options_.device);
+  return device.is_cpu() ? memory_->Keep(tensor) : tensor.contiguous().to(device);
+}
+
 absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& name,
                                               absl::Span<const int64_t> shape) const {
-  AMEND_ASSIGN_OR_RETURN(const at::Tensor tensor,
-                         checkpoint_.Read(name, shape, TorchDtype(options_.dtype)));
-  return tensor.to(TorchDevice(options_.device));
+  AMEND_ASSIGN_OR_RETURN(const at::Tensor stored, ReadStored(name, shape));
+  return Keep(stored);
+}
+
+absl::StatusOr<at::Tensor> WeightReader::ReadWeight(const std::string& prefix, int64_t in,
+                                                    int64_t out, ProjectionLayout layout) const {
+  const std::string name = absl::StrCat(prefix, ".weight");
+  if (layout == ProjectionLayout::kOutIn) return ReadStored(name, {out, in});
+  AMEND_ASSIGN_OR_RETURN(const at::Tensor stored, ReadStored(name, {in, out}));
+  return stored.t();
 }
 
 absl::StatusOr<Linear> WeightReader::ReadLinear(const std::string& prefix, int64_t in, int64_t out,
                                                 ProjectionLayout layout, bool with_bias) const {
+  return ReadFused({{prefix, out}}, in, layout, with_bias);
+}
+
+absl::StatusOr<Linear> WeightReader::ReadFused(const std::vector<Part>& parts, int64_t in,
+                                               ProjectionLayout layout, bool with_bias) const {
+  std::vector<at::Tensor> weights, biases;
+  for (const Part& part : parts) {
+    AMEND_ASSIGN_OR_RETURN(at::Tensor weight, ReadWeight(part.prefix, in, part.out, layout));
+    weights.push_back(std::move(weight));
+    if (!with_bias) continue;
+    AMEND_ASSIGN_OR_RETURN(at::Tensor bias,
+                           ReadStored(absl::StrCat(part.prefix, ".bias"), {part.out}));
+    biases.push_back(std::move(bias));
+  }
+  const auto together = [this](const std::vector<at::Tensor>& tensors) {
+    return Keep(tensors.size() == 1 ? tensors[0] : at::cat(tensors, 0));
+  };
   Linear linear;
-  const std::string name = absl::StrCat(prefix, ".weight");
-  if (layout == ProjectionLayout::kInOut) {
-    AMEND_ASSIGN_OR_RETURN(const at::Tensor stored, Read(name, {in, out}));
-    linear.weight = stored.t().contiguous();
-  } else {
-    AMEND_ASSIGN_OR_RETURN(linear.weight, Read(name, {out, in}));
-  }
-  if (with_bias) {
-    AMEND_ASSIGN_OR_RETURN(linear.bias, Read(absl::StrCat(prefix, ".bias"), {out}));
-  }
+  linear.weight = together(weights);
+  if (with_bias) linear.bias = together(biases);
   return linear;
 }
 

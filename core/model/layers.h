@@ -13,6 +13,7 @@
 #include "core/model/checkpoint.h"
 #include "core/model/packed_weight.h"
 #include "core/model/stored_projection.h"
+#include "core/model/weight_memory.h"
 
 // Building blocks that architectures share. Letters: T packed tokens.
 
@@ -60,9 +61,6 @@ struct RmsNorm1d {
 // x [T, 2 m]: gates, then what they gate. Returns silu(gate) * up, [T, m].
 at::Tensor SiluGate(const at::Tensor& x);
 
-// Products of the same input as one, their outputs side by side.
-Linear Fused(const std::vector<Linear>& parts);
-
 // Numbers in the weight and, where there is one, the bias.
 int64_t CountOf(const Linear& linear);
 int64_t CountOf(const LayerNorm1d& norm);
@@ -72,12 +70,19 @@ int64_t CountOf(const RmsNorm1d& norm);
 class WeightReader {
  public:
   WeightReader(const Checkpoint& checkpoint, const LoadOptions& options)
-      : checkpoint_(checkpoint), options_(options) {}
+      : checkpoint_(checkpoint), options_(options), memory_(std::make_unique<WeightMemory>()) {}
 
   absl::StatusOr<at::Tensor> Read(const std::string& name, absl::Span<const int64_t> shape) const;
   // `prefix`.weight and, where `with_bias`, `prefix`.bias.
   absl::StatusOr<Linear> ReadLinear(const std::string& prefix, int64_t in, int64_t out,
                                     ProjectionLayout layout, bool with_bias = true) const;
+  // Products of the same input as one, their outputs side by side.
+  struct Part {
+    std::string prefix;
+    int64_t out = 0;
+  };
+  absl::StatusOr<Linear> ReadFused(const std::vector<Part>& parts, int64_t in,
+                                   ProjectionLayout layout, bool with_bias) const;
   // The output head: `prefix`.weight [vocabulary, d] or, where the configuration ties them,
   // `embedding`.
   absl::StatusOr<Linear> ReadHead(const std::string& prefix, const ModelConfig& config,
@@ -88,8 +93,18 @@ class WeightReader {
                                         double epsilon) const;
 
  private:
+  // As the checkpoint has it, on the CPU.
+  absl::StatusOr<at::Tensor> ReadStored(const std::string& name,
+                                        absl::Span<const int64_t> shape) const;
+  // [out, in]; a view where it is stored otherwise.
+  absl::StatusOr<at::Tensor> ReadWeight(const std::string& prefix, int64_t in, int64_t out,
+                                        ProjectionLayout layout) const;
+  // Where the model is to have it.
+  at::Tensor Keep(const at::Tensor& tensor) const;
+
   const Checkpoint& checkpoint_;
   const LoadOptions options_;
+  const std::unique_ptr<WeightMemory> memory_;
 };
 
 }  // namespace amend

@@ -96,24 +96,22 @@ absl::StatusOr<LlamaBlock> ReadBlock(const WeightReader& reader, const ModelConf
   const int64_t queries = int64_t{config.heads} * config.head_dim;
   const int64_t keys = int64_t{config.kv_heads} * config.head_dim;
   const std::string prefix = BlockName(layer);
-  const auto read = [&](const char* name, int64_t in, int64_t out, bool with_bias) {
-    return reader.ReadLinear(prefix + name, in, out, kLayout, with_bias);
-  };
-  const bool bias = config.query_key_value_bias;
   LlamaBlock block;
   AMEND_ASSIGN_OR_RETURN(block.attention_norm,
                          reader.ReadRmsNorm(prefix + "input_layernorm", d, config.norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(const Linear query, read("self_attn.q_proj", d, queries, bias));
-  AMEND_ASSIGN_OR_RETURN(const Linear key, read("self_attn.k_proj", d, keys, bias));
-  AMEND_ASSIGN_OR_RETURN(const Linear value, read("self_attn.v_proj", d, keys, bias));
-  block.query_key_value = Fused({query, key, value});
+  AMEND_ASSIGN_OR_RETURN(block.query_key_value,
+                         reader.ReadFused({{prefix + "self_attn.q_proj", queries},
+                                           {prefix + "self_attn.k_proj", keys},
+                                           {prefix + "self_attn.v_proj", keys}},
+                                          d, kLayout, config.query_key_value_bias));
   AMEND_ASSIGN_OR_RETURN(block.attention_out,
-                         read("self_attn.o_proj", queries, d, config.attention_out_bias));
+                         reader.ReadLinear(prefix + "self_attn.o_proj", queries, d, kLayout,
+                                           config.attention_out_bias));
   AMEND_ASSIGN_OR_RETURN(block.mlp_norm, reader.ReadRmsNorm(prefix + "post_attention_layernorm", d,
                                                             config.norm_epsilon));
-  AMEND_ASSIGN_OR_RETURN(const Linear gate, read("mlp.gate_proj", d, m, config.mlp_bias));
-  AMEND_ASSIGN_OR_RETURN(const Linear up, read("mlp.up_proj", d, m, config.mlp_bias));
-  block.mlp_gate_up = Fused({gate, up});
+  AMEND_ASSIGN_OR_RETURN(block.mlp_gate_up, reader.ReadFused({{prefix + "mlp.gate_proj", m},
+                                                              {prefix + "mlp.up_proj", m}},
+                                                             d, kLayout, config.mlp_bias));
   AMEND_ASSIGN_OR_RETURN(
       block.mlp_down, reader.ReadLinear(DownProjectionName(layer), m, d, kLayout, config.mlp_bias));
   return block;
