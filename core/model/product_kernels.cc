@@ -39,7 +39,7 @@ constexpr int kRows = 2;
 // to the core, while one kOutputs outputs after the other pass.
 constexpr int64_t kPiece = 1024;
 // Bytes of rows up to which the core's own cache holds them all: then they pass kOutputs outputs
-// after the other, and a block of outputs else.
+// after the other, otherwise a larger block of outputs.
 constexpr int64_t kCachedRows = 256 << 10;
 constexpr int64_t kBlock = 64;
 constexpr int64_t kBlockBytes = 512 << 10;
