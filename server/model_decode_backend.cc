@@ -45,8 +45,9 @@ ModelDecodeBackend::ModelDecodeBackend(std::shared_ptr<const CausalLm> model,
                                        const Decoder::Options& options)
     : model_(model), decoder_(std::move(model), options) {}
 
-int64_t ModelDecodeBackend::DefaultCacheBytes(const CausalLm& model) {
-  const int64_t context = Decoder::ContextBytes(model);
+int64_t ModelDecodeBackend::DefaultCacheBytes(const CausalLm& model,
+                                              LayerIndex first_edited_layer) {
+  const int64_t context = Decoder::ContextBytes(model, first_edited_layer);
   return std::max(context, std::min(kDefaultContexts * context, kDefaultCacheBytes));
 }
 

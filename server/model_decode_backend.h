@@ -18,7 +18,7 @@ class ModelDecodeBackend : public DecodeBackend {
 
   // The default for a server whose flags say nothing: room for 64 whole contexts where a GiB is
   // enough for that, else a GiB, but never less than one context.
-  static int64_t DefaultCacheBytes(const CausalLm& model);
+  static int64_t DefaultCacheBytes(const CausalLm& model, LayerIndex first_edited_layer);
 
   std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
                                               const SequenceOptions& options) override;

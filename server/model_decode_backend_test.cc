@@ -72,8 +72,11 @@ TEST_F(ModelDecodeBackendTest, ASecondSequenceBeginsBehindWhatTheFirstOneLeft) {
 }
 
 TEST_F(ModelDecodeBackendTest, TheDefaultCacheHoldsAContextAtLeast) {
-  EXPECT_GE(ModelDecodeBackend::DefaultCacheBytes(*model_), Decoder::ContextBytes(*model_));
-  EXPECT_LE(ModelDecodeBackend::DefaultCacheBytes(*model_), int64_t{1} << 30);
+  for (const LayerIndex first : {LayerIndex(0), LayerIndex(3)}) {
+    EXPECT_GE(ModelDecodeBackend::DefaultCacheBytes(*model_, first),
+              Decoder::ContextBytes(*model_, first));
+  }
+  EXPECT_LE(ModelDecodeBackend::DefaultCacheBytes(*model_, LayerIndex(0)), int64_t{1} << 30);
   EXPECT_GE(backend_->cache_capacity(), model_->config().context_length);
 }
 

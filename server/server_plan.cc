@@ -84,7 +84,8 @@ int64_t WeightBytes(const std::string& directory) {
 
 // RESOURCE_EXHAUSTED where the server could not hold what it is asked to.
 absl::Status CheckRoom(const ServerOptions& options, const ServerPlan& plan) {
-  const int64_t block = Decoder::BlockBytes(plan.config, plan.load.dtype);
+  const int64_t block =
+      Decoder::BlockBytes(plan.config, plan.load.dtype, plan.profile.settings.layers.front());
   const int64_t asked = int64_t{options.kv_cache_mib} << 20;
   if (asked > 0) AMEND_RETURN_IF_ERROR(CheckKvCache(asked, block));
   // The default begins small and is bounded: a machine without room for it says so when it is used.

@@ -425,9 +425,12 @@ absl::Status Server::Parts::BuildEditing(EditFoundation foundation, BackgroundFa
 
 void Server::Parts::BuildGeneration() {
   Decoder::Options decoder_options;
-  decoder_options.kv_cache_bytes = options.kv_cache_mib > 0
-                                       ? int64_t{options.kv_cache_mib} << 20
-                                       : ModelDecodeBackend::DefaultCacheBytes(*model);
+  // In ascending order; no revision of the store edits others.
+  decoder_options.first_edited_layer = settings.layers.front();
+  decoder_options.kv_cache_bytes =
+      options.kv_cache_mib > 0
+          ? int64_t{options.kv_cache_mib} << 20
+          : ModelDecodeBackend::DefaultCacheBytes(*model, decoder_options.first_edited_layer);
   backend = std::make_unique<ModelDecodeBackend>(model, decoder_options);
   Scheduler::Options scheduler_options;
   const ServingLimits& bounds = options.limits;

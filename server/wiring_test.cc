@@ -60,9 +60,9 @@ class WiringTest : public ::testing::Test {
     WriteProfile("mode: REPORT");
   }
 
-  void WriteProfile(const std::string& gate) const {
+  void WriteProfile(const std::string& gate, const std::string& layers = "0, 1") const {
     std::ofstream(options_.profile_file)
-        << "layers: [0, 1] lambda: 25 target { steps: 30 clamp: 4 }\n"
+        << "layers: [" << layers << "] lambda: 25 target { steps: 30 clamp: 4 }\n"
         << "context_templates { templates: \"You can section the filature if you like. {}\" }\n"
         << "covariance { text_file: \"" << texts_ << "\" }\n"
         << "gate { " << gate << " }\n";
@@ -391,6 +391,19 @@ TEST_F(WiringTest, ServerInfoNamesModelAndLimits) {
   // A block of 16 tokens takes 192 KiB.
   EXPECT_EQ(info.limits().kv_cache_tokens(), 512);
   EXPECT_EQ(info.http_address(), server->http_address());
+}
+
+// Whose profile edits no layer 0: hidden states are kept beside keys and values.
+TEST_F(WiringTest, TheKvCacheIsSharedBelowTheFirstLayerOfTheProfile) {
+  options_.kv_cache_mib = 6;
+  WriteProfile("mode: REPORT", "2, 3");
+  AMEND_ASSERT_OK_AND_ASSIGN(const auto server, Server::Start(options_));
+  v1::ServerInfo info;
+  grpc::ClientContext context;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(ChannelTo(*server))->GetServerInfo(&context, {}, &info).ok());
+  // A block of 16 tokens takes 192 KiB and 16 for its hidden states.
+  EXPECT_EQ(info.limits().kv_cache_tokens(), 6 * 1024 / 208 * 16);
 }
 
 TEST_F(WiringTest, AStoreOfAnotherModelIsRefusedAndStaysAsItIs) {

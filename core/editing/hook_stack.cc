@@ -497,6 +497,10 @@ StackedFactors HookStack::LayerFactorsOf(LayerIndex layer) const {
   return it == state_->layers.end() ? StackedFactors() : it->second.factors;
 }
 
+bool HookStack::EditsBelow(LayerIndex layer) const {
+  return !state_->layers.empty() && state_->layers.begin()->first < layer;
+}
+
 int64_t HookStack::edit_count() const { return state_->edit_count; }
 
 EditId HookStack::EditAt(int64_t place) const { return state_->EditOfRow(place); }

@@ -90,6 +90,9 @@ class HookStack : public DownProjectionHook {
   // The edits that fire at one of the keys in `factors`, at its layer; each once, ascending.
   std::vector<EditId> FiringAt(const RevisionFactors& factors) const;
 
+  // Whether it has edits at a layer before `layer`.
+  bool EditsBelow(LayerIndex layer) const;
+
   // Edits of the whole line.
   int64_t edit_count() const;
   // The one at `place` in the line, in [0, edit_count()).

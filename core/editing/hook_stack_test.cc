@@ -81,6 +81,19 @@ TEST_F(HookStackTest, EditAtNamesTheEditsInTheOrderOfTheLine) {
   EXPECT_EQ(less->EditAt(1), (EditId{Revision(7), 0}));
 }
 
+TEST_F(HookStackTest, SaysWhetherItHasEditsBelowALayer) {
+  EXPECT_FALSE(Empty()->EditsBelow(LayerIndex(2)));
+  AMEND_ASSERT_OK_AND_ASSIGN(
+      const Stack stack,
+      HookStack::Extend(Empty(), Revision(1), RandomFactors(shape_, {1, 2}, 2, 1)));
+  EXPECT_FALSE(stack->EditsBelow(LayerIndex(0)));
+  EXPECT_FALSE(stack->EditsBelow(LayerIndex(1)));
+  EXPECT_TRUE(stack->EditsBelow(LayerIndex(2)));
+  AMEND_ASSERT_OK_AND_ASSIGN(const Stack none, HookStack::Without(stack, {EditId{Revision(1), 0},
+                                                                          EditId{Revision(1), 1}}));
+  EXPECT_FALSE(none->EditsBelow(LayerIndex(2)));
+}
+
 TEST_F(HookStackTest, AStackThatIsThrownAwayLeavesItsParentsBytesAlone) {
   AMEND_ASSERT_OK_AND_ASSIGN(const Stack parent,
                              HookStack::Extend(Empty(), Revision(1), Factors(3, 1)));

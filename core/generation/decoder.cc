@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -22,8 +23,12 @@ namespace amend {
 struct DecodeState::State {
   std::shared_ptr<const HookStack> hooks;
   bool trace_hooks = false;
-  std::unique_ptr<KvCache> cache;
+  // Of the layers below the first edited one; null where there are none.
+  std::unique_ptr<KvCache> lower;
+  std::unique_ptr<KvCache> upper;
   std::vector<HookFiring> firings;
+
+  const KvCache& lowest() const { return lower == nullptr ? *upper : *lower; }
 };
 
 struct StepLogits::State {
@@ -34,7 +39,7 @@ struct StepLogits::State {
 namespace {
 
 // Applies to each row of a step the hooks of its own revision; neighbours of one line share one
-// pass over its edits.
+// pass over its edits. For layers that see the same tokens.
 class RowHooks : public DownProjectionHook {
  public:
   struct Segment {
@@ -129,23 +134,127 @@ class RowHooks : public DownProjectionHook {
 // Sequences for whose whole contexts there is room unless the options say otherwise.
 constexpr int64_t kDefaultContexts = 64;
 
-std::unique_ptr<KvPool> NewPool(const CausalLm& model, const Decoder::Options& options) {
+KvLayers LowerLayers(LayerIndex first_edited_layer) {
+  return {LayerIndex(0), first_edited_layer, /*with_hidden=*/true};
+}
+KvLayers UpperLayers(const ModelConfig& config, LayerIndex first_edited_layer) {
+  return {first_edited_layer, LayerIndex(config.layers), /*with_hidden=*/false};
+}
+
+// Null where there are no layers. Pools of all layers together have as many blocks each as the
+// bytes are enough for.
+std::unique_ptr<KvPool> NewPool(const CausalLm& model, const KvLayers& layers,
+                                const Decoder::Options& options) {
+  if (layers.begin == layers.end) return nullptr;
   const ModelConfig& config = model.config();
-  KvPool::Options pool;
+  const LayerIndex first = options.first_edited_layer;
   const int64_t bytes = options.kv_cache_bytes > 0
                             ? options.kv_cache_bytes
-                            : kDefaultContexts * Decoder::ContextBytes(model);
-  pool.max_blocks = bytes / KvPool::BlockBytes(config, TorchDtype(model));
+                            : kDefaultContexts * Decoder::ContextBytes(model, first);
+  KvPool::Options pool;
+  pool.max_blocks = bytes / Decoder::BlockBytes(config, model.load_options().dtype, first);
   pool.share_prefixes = options.share_prefixes;
-  return std::make_unique<KvPool>(config, TorchDevice(model), TorchDtype(model), pool);
+  return std::make_unique<KvPool>(config, layers, TorchDevice(model), TorchDtype(model), pool);
+}
+
+// A row of a step.
+struct StepRow {
+  absl::Span<const TokenId> tokens;
+  const HookStack* hooks = nullptr;
+  // Where firings go, for a traced row; null otherwise.
+  std::vector<HookFiring>* firings = nullptr;
+  KvCache* lower = nullptr;
+  KvCache* upper = nullptr;
+  // So many of the tokens have been through the lower layers: what these gave is in the blocks.
+  int64_t found = 0;
+
+  int64_t count() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+// Tokens of rows of a step, one row behind the other, that run through the layers of one of their
+// caches.
+class Part {
+ public:
+  void Add(const StepRow& row, KvCache* cache, absl::Span<const TokenId> tokens) {
+    const auto count = static_cast<int64_t>(tokens.size());
+    tokens_.push_back(tokens);
+    first_positions_.push_back(cache->length());
+    cached_.push_back({cache, count});
+    const bool joins = !segments_.empty() && row.firings == nullptr &&
+                       segments_.back().firings == nullptr && segments_.back().hooks == row.hooks;
+    if (joins) {
+      segments_.back().tokens += count;
+    } else {
+      segments_.push_back({count, row.hooks, row.firings, cache->length()});
+    }
+  }
+
+  bool empty() const { return tokens_.empty(); }
+  PackedTokens Pack(at::Device device) const {
+    return PackTokens(tokens_, first_positions_, device);
+  }
+  CachedAttention Attention(at::Device device) const { return CachedAttention(cached_, device); }
+  RowHooks Hooks() const { return RowHooks(segments_); }
+
+ private:
+  std::vector<absl::Span<const TokenId>> tokens_;
+  std::vector<int64_t> first_positions_;
+  std::vector<CachedAttention::Row> cached_;
+  std::vector<RowHooks::Segment> segments_;
+};
+
+// The hidden states of all tokens of a step, [T, d]: of those that ran through the lower layers,
+// `ran` [<= T, d], which it leaves in the blocks too, and of those whose are there already.
+at::Tensor JoinHidden(absl::Span<const StepRow> rows, const at::Tensor& ran) {
+  int64_t total = 0;
+  for (const StepRow& row : rows) total += row.count();
+  const bool all_ran = ran.size(0) == total;
+  const at::Tensor joined = all_ran ? ran : at::empty({total, ran.size(1)}, ran.options());
+  int64_t start = 0;
+  int64_t ran_start = 0;
+  for (const StepRow& row : rows) {
+    row.lower->ReadHidden(row.upper->length(), joined.narrow(0, start, row.found));
+    const int64_t rest = row.count() - row.found;
+    const at::Tensor fresh = ran.narrow(0, ran_start, rest);
+    row.lower->WriteHidden(row.lower->length(), fresh);
+    if (!all_ran) joined.narrow(0, start + row.found, rest).copy_(fresh);
+    start += row.count();
+    ran_start += rest;
+  }
+  return joined;
+}
+
+// What the layers below `end` give for all tokens of a step, [T, d].
+at::Tensor RunLower(const CausalLm& model, LayerIndex end, absl::Span<const StepRow> rows) {
+  const at::Device device = TorchDevice(model);
+  Part part;
+  for (const StepRow& row : rows) {
+    if (row.found < row.count()) part.Add(row, row.lower, row.tokens.subspan(row.found));
+  }
+  at::Tensor ran = at::empty({0, model.config().hidden_size},
+                             at::TensorOptions().dtype(TorchDtype(model)).device(device));
+  if (!part.empty()) {
+    const PackedTokens packed = part.Pack(device);
+    CachedAttention attention = part.Attention(device);
+    const RowHooks hooks = part.Hooks();
+    ran = RunBlocks(model, 0, end.value(), model.Embed(packed.ids, packed.positions),
+                    packed.positions, attention, &hooks);
+  }
+  return JoinHidden(rows, ran);
 }
 
 }  // namespace
 
 DecodeState::DecodeState(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DecodeState::~DecodeState() = default;
-int DecodeState::length() const { return static_cast<int>(state_->cache->length()); }
-bool DecodeState::Extend(int64_t tokens) { return state_->cache->Extend(tokens); }
+int DecodeState::length() const { return static_cast<int>(state_->upper->length()); }
+int DecodeState::lower_length() const { return static_cast<int>(state_->lowest().length()); }
+bool DecodeState::Extend(int64_t tokens) {
+  // Both parts or none.
+  if (state_->lower != nullptr && !state_->lower->CanExtend(tokens)) return false;
+  return state_->upper->Extend(tokens) &&
+         (state_->lower == nullptr || state_->lower->Extend(tokens));
+}
 std::vector<HookFiring> DecodeState::TakeFirings() { return std::exchange(state_->firings, {}); }
 
 StepLogits::StepLogits(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -160,39 +269,58 @@ absl::Span<const float> StepLogits::row(int i) const {
 StepLogits::HookUse StepLogits::hook_use() const { return state_->hook_use; }
 
 Decoder::Decoder(std::shared_ptr<const CausalLm> model, const Options& options)
-    : model_(std::move(model)), pool_(NewPool(*model_, options)) {}
+    : model_(std::move(model)),
+      first_edited_layer_(options.first_edited_layer),
+      lower_pool_(NewPool(*model_, LowerLayers(first_edited_layer_), options)),
+      upper_pool_(NewPool(*model_, UpperLayers(model_->config(), first_edited_layer_), options)) {}
 
 Decoder::~Decoder() = default;
 
-int64_t Decoder::BlockBytes(const ModelConfig& config, Dtype dtype) {
-  return KvPool::BlockBytes(config, TorchDtype(dtype));
+int64_t Decoder::BlockBytes(const ModelConfig& config, Dtype dtype, LayerIndex first_edited_layer) {
+  const int64_t upper =
+      KvPool::BlockBytes(config, UpperLayers(config, first_edited_layer), TorchDtype(dtype));
+  if (first_edited_layer == LayerIndex(0)) return upper;
+  return upper + KvPool::BlockBytes(config, LowerLayers(first_edited_layer), TorchDtype(dtype));
 }
 
-int64_t Decoder::ContextBytes(const CausalLm& model) {
+int64_t Decoder::ContextBytes(const CausalLm& model, LayerIndex first_edited_layer) {
   return KvPool::BlocksFor(model.config().context_length) *
-         KvPool::BlockBytes(model.config(), TorchDtype(model));
+         BlockBytes(model.config(), model.load_options().dtype, first_edited_layer);
 }
 
-int64_t Decoder::cache_capacity() const { return pool_->max_blocks() * kKvBlockTokens; }
+int64_t Decoder::cache_capacity() const { return upper_pool_->max_blocks() * kKvBlockTokens; }
 
 Decoder::CacheUse Decoder::cache_use() const {
-  return {pool_->claimed_blocks() * kKvBlockTokens, cache_capacity()};
+  int64_t claimed = upper_pool_->claimed_blocks();
+  if (lower_pool_ != nullptr) claimed = std::max(claimed, lower_pool_->claimed_blocks());
+  return {claimed * kKvBlockTokens, cache_capacity()};
 }
 
 std::unique_ptr<DecodeState> Decoder::NewSequence(std::shared_ptr<const HookStack> hooks,
                                                   const SequenceOptions& options) {
+  auto state = std::make_unique<DecodeState::State>();
+  state->trace_hooks = options.trace_hooks;
   KvCache::Options cache_options;
   cache_options.max_tokens =
       options.max_tokens > 0 ? options.max_tokens : model_->config().context_length;
   cache_options.initial_tokens = options.initial_tokens;
-  if (!options.trace_hooks) {
-    cache_options.computed_with = hooks;
+  // The last token has to run through the upper layers: its logits are asked for.
+  auto shared = static_cast<int64_t>(options.prompt.size()) - 1;
+  if (lower_pool_ != nullptr) {
+    cache_options.computed_with = model_;
+    if (hooks->EditsBelow(first_edited_layer_)) {
+      cache_options.computed_with = options.trace_hooks ? nullptr : hooks;
+    }
     cache_options.prompt = options.prompt;
+    state->lower = KvCache::Create(lower_pool_.get(), cache_options);
+    if (state->lower == nullptr) return nullptr;
+    shared = std::min(shared, state->lower->length());
   }
-  std::unique_ptr<KvCache> cache = KvCache::Create(pool_.get(), cache_options);
-  if (cache == nullptr) return nullptr;
-  auto state = std::make_unique<DecodeState::State>(
-      DecodeState::State{std::move(hooks), options.trace_hooks, std::move(cache), {}});
+  cache_options.computed_with = options.trace_hooks ? nullptr : hooks;
+  cache_options.prompt = options.prompt.subspan(0, std::max<int64_t>(shared, 0));
+  state->upper = KvCache::Create(upper_pool_.get(), cache_options);
+  if (state->upper == nullptr) return nullptr;
+  state->hooks = std::move(hooks);
   return std::unique_ptr<DecodeState>(new DecodeState(std::move(state)));
 }
 
@@ -206,7 +334,7 @@ absl::Status Decoder::CheckRow(const Row& row) const {
                                                    row.tokens.size(), " more pass the context of ",
                                                    context));
   }
-  const int64_t room = row.state->state_->cache->room();
+  const int64_t room = row.state->state_->upper->room();
   if (length + static_cast<int64_t>(row.tokens.size()) > room) {
     return absl::InvalidArgumentError(absl::StrCat("a sequence of ", length, " tokens and ",
                                                    row.tokens.size(), " more pass the ", room,
@@ -230,40 +358,36 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) {
   const absl::Status status = CatchTorch("decoding", [&] {
     const c10::InferenceMode inference;
     const at::Device device = TorchDevice(*model_);
-    std::vector<absl::Span<const TokenId>> tokens;
-    std::vector<int64_t> first_positions, last_tokens;
-    std::vector<CachedAttention::Row> cached;
-    std::vector<RowHooks::Segment> segments;
+    std::vector<StepRow> step_rows;
+    std::vector<int64_t> last_tokens;
+    Part part;
     int64_t total = 0;
     for (const Row& row : rows) {
       DecodeState::State& state = *row.state->state_;
-      const int64_t count = static_cast<int64_t>(row.tokens.size());
-      tokens.push_back(row.tokens);
-      first_positions.push_back(state.cache->length());
-      cached.push_back({state.cache.get(), count});
-      const bool joins = !segments.empty() && !state.trace_hooks &&
-                         segments.back().firings == nullptr &&
-                         segments.back().hooks == state.hooks.get();
-      if (joins) {
-        segments.back().tokens += count;
-      } else {
-        segments.push_back({count, state.hooks.get(), state.trace_hooks ? &state.firings : nullptr,
-                            state.cache->length()});
-      }
-      total += count;
+      StepRow step_row{
+          row.tokens,        state.hooks.get(), state.trace_hooks ? &state.firings : nullptr,
+          state.lower.get(), state.upper.get(), 0};
+      step_row.found = std::min(step_row.count(), state.lowest().length() - state.upper->length());
+      part.Add(step_row, state.upper.get(), row.tokens);
+      step_rows.push_back(step_row);
+      total += step_row.count();
       last_tokens.push_back(total - 1);
     }
-    const PackedTokens packed = PackTokens(tokens, first_positions, device);
-    CachedAttention attention(cached, device);
-    const RowHooks hooks(std::move(segments));
-    const at::Tensor hidden =
-        RunBlocks(*model_, 0, model_->config().layers, model_->Embed(packed.ids, packed.positions),
-                  packed.positions, attention, &hooks);
+    const PackedTokens packed = part.Pack(device);
+    CachedAttention attention = part.Attention(device);
+    const RowHooks hooks = part.Hooks();
+    at::Tensor hidden = lower_pool_ == nullptr ? model_->Embed(packed.ids, packed.positions)
+                                               : RunLower(*model_, first_edited_layer_, step_rows);
+    hidden = RunBlocks(*model_, first_edited_layer_.value(), model_->config().layers, hidden,
+                       packed.positions, attention, &hooks);
     logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
                          .to(at::kCPU)
                          .contiguous();
     logits->hook_use = hooks.use();
-    for (const Row& row : rows) row.state->state_->cache->Advance(row.tokens);
+    for (const StepRow& row : step_rows) {
+      if (row.lower != nullptr) row.lower->Advance(row.tokens.subspan(row.found));
+      row.upper->Advance(row.tokens);
+    }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

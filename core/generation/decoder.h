@@ -17,13 +17,17 @@ namespace amend {
 
 class KvPool;
 
-// The running state of one sequence: its KV cache, its tokens so far and the hooks of the revision
+// The running state of one sequence: its KV caches, its tokens so far and the hooks of the revision
 // that it answers with (held to the end). Not thread-safe; owned by the scheduler thread.
 class DecodeState {
  public:
   ~DecodeState();
-  // Tokens in the KV cache. A new sequence begins behind what it shares with earlier ones.
+  // Tokens in the KV cache, at all layers. A new sequence begins behind what it shares with earlier
+  // ones.
   int length() const;
+  // Tokens that the layers below the first edited one need not run: what they gave is there. At
+  // least length(); more than that in a new sequence whose beginning another revision has computed.
+  int lower_length() const;
   // Has room in the KV cache for `tokens` tokens in all, at most what it was made for. False, and
   // nothing has changed, when there is none now.
   bool Extend(int64_t tokens);
@@ -47,8 +51,9 @@ class StepLogits {
   // [vocabulary]. Lives as long as this object.
   absl::Span<const float> row(int i) const;
 
-  // Tokens of the step, and those of them at which an edit changed what a projection gave. Both 0
-  // where that is not looked at: on another device than the CPU.
+  // Tokens of the step, and those of them at which an edit changed what a projection gave, at
+  // Decoder::Options::first_edited_layer or above. Both 0 where that is not looked at: on another
+  // device than the CPU.
   struct HookUse {
     int64_t tokens = 0;
     int64_t fired = 0;
@@ -63,9 +68,10 @@ class StepLogits {
 };
 
 // Prefill and decode over any mix of sequences, also of different revisions. Sequences of one
-// revision that begin with the same tokens share that part of the KV cache; those of different
-// revisions never do. Not thread-safe, nor are its sequences; used by the scheduler thread.
-// Outlives its sequences.
+// revision that begin with the same tokens share that part of the KV cache. Those of different
+// revisions share the layers below the first edited one, which give the same for all of them: their
+// keys and values, and the hidden states that the layers above go on from. Not thread-safe, nor are
+// its sequences; used by the scheduler thread. Outlives its sequences.
 class Decoder {
  public:
   struct Options {
@@ -73,12 +79,16 @@ class Decoder {
     int64_t kv_cache_bytes = 0;
     // Whether a sequence begins behind what an earlier one left in the cache.
     bool share_prefixes = true;
+    // The lowest layer that revisions edit, in [0, layers). A revision that edits a lower one is
+    // served as well and shares these layers with no other.
+    LayerIndex first_edited_layer = LayerIndex(0);
   };
   struct SequenceOptions {
     bool trace_hooks = false;
     // Tokens that will ever be in its cache; 0: a whole context.
     int64_t max_tokens = 0;
-    // What it will be fed first. A traced sequence shares nothing: it has to see all of its tokens.
+    // What it will be fed first. A traced sequence shares nothing of the edited layers: they have
+    // to see all of its tokens.
     absl::Span<const TokenId> prompt;
     // Tokens for which it has room from the beginning, more by Extend; 0: for all of max_tokens.
     int64_t initial_tokens = 0;
@@ -99,9 +109,10 @@ class Decoder {
   ~Decoder();
 
   // What the smallest piece of the KV cache takes.
-  static int64_t BlockBytes(const ModelConfig& config, Dtype dtype);
+  static int64_t BlockBytes(const ModelConfig& config, Dtype dtype,
+                            LayerIndex first_edited_layer = LayerIndex(0));
   // What a whole context takes in the KV cache.
-  static int64_t ContextBytes(const CausalLm& model);
+  static int64_t ContextBytes(const CausalLm& model, LayerIndex first_edited_layer = LayerIndex(0));
 
   // Null when the KV cache has no room for it now: for its first tokens, and for a block of each
   // sequence that may yet grow.
@@ -125,7 +136,12 @@ class Decoder {
   absl::Status CheckRow(const Row& row) const;
 
   const std::shared_ptr<const CausalLm> model_;
-  const std::unique_ptr<KvPool> pool_;
+  const LayerIndex first_edited_layer_;
+  // Of the layers below the first edited one; null where there are none. It has as many blocks as
+  // upper_pool_, and a sequence has as many tokens in its upper part as in its lower one or fewer.
+  const std::unique_ptr<KvPool> lower_pool_;
+  // Of all others.
+  const std::unique_ptr<KvPool> upper_pool_;
 };
 
 }  // namespace amend

@@ -258,6 +258,12 @@ TEST_P(DecoderTest, RevisionsShareNothing) {
   }
 }
 
+TEST_P(DecoderTest, TheLastTokenOfAPromptIsNeverFound) {
+  const Tokens tokens = RandomTokens(*model_, 48, random_);
+  ASSERT_THAT(decoder_.Step({{{tokens, decoder_.NewSequence(base_, false).get()}}}), IsOk());
+  EXPECT_EQ(decoder_.NewSequence(base_, {false, 0, tokens})->length(), 32);
+}
+
 TEST_P(DecoderTest, ATracedSequenceSeesAllOfItsPromptAgain) {
   const std::vector<HooksPtr> revisions = Revisions();
   Tokens tokens = prompts_[0];
@@ -606,6 +612,17 @@ TEST(DecoderBlockTest, ABlockHasKeysAndValuesOfItsTokensInAllLayers) {
   config.head_dim = 4;
   EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kFloat32), 2 * 3 * 8 * 16 * 4);
   EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kBFloat16), 2 * 3 * 8 * 16 * 2);
+}
+
+TEST(DecoderBlockTest, ABlockHasHiddenStatesTooWhereLayersLieBelowTheFirstEditedOne) {
+  ModelConfig config;
+  config.layers = 3;
+  config.hidden_size = 16;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 4;
+  EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kFloat32, LayerIndex(2)), (2 * 3 * 8 + 16) * 16 * 4);
+  EXPECT_EQ(Decoder::BlockBytes(config, Dtype::kFloat32, LayerIndex(0)), 2 * 3 * 8 * 16 * 4);
 }
 
 }  // namespace

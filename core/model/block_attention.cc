@@ -280,8 +280,8 @@ constexpr int64_t kWorkOfAThread = 1 << 17;
 constexpr int64_t kTokensOfAThread = 128;
 
 // Numbers from a block's beginning to a layer's keys; its values follow.
-int64_t LayerOffset(LayerIndex layer, int64_t g, int64_t e) {
-  return layer.value() * 2 * g * kKvBlockTokens * e;
+int64_t LayerOffset(const KvCache& cache, LayerIndex layer, int64_t g, int64_t e) {
+  return cache.PlaceOf(layer) * 2 * g * kKvBlockTokens * e;
 }
 
 template <typename T>
@@ -305,7 +305,7 @@ void AttendRows(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Ten
       const int64_t head = item % h;
       HeadView<T> view;
       view.blocks = row.cache->blocks();
-      view.key_offset = LayerOffset(layer, g, e) + head / (h / g) * kKvBlockTokens * e;
+      view.key_offset = LayerOffset(*row.cache, layer, g, e) + head / (h / g) * kKvBlockTokens * e;
       view.value_offset = view.key_offset + g * kKvBlockTokens * e;
       view.e = e;
       view.past = row.cache->length();
@@ -330,8 +330,9 @@ void WriteBlocks(absl::Span<const BlockRow> rows, LayerIndex layer, const at::Te
     const at::Tensor& given = is_value ? value : key;
     const at::Tensor from = given.stride(2) == 1 ? given : given.contiguous();
     const auto* source = static_cast<const char*>(from.const_data_ptr());
-    const int64_t offset = LayerOffset(layer, g, e) + (is_value ? g * kKvBlockTokens * e : 0);
     for (const BlockRow& row : rows) {
+      const int64_t offset =
+          LayerOffset(*row.cache, layer, g, e) + (is_value ? g * kKvBlockTokens * e : 0);
       ParallelFor(0, row.new_tokens, kTokensOfAThread, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t position = row.cache->length() + i;

@@ -41,8 +41,8 @@ class BlockAttentionTest : public testing::TestWithParam<Shape> {
     config_.heads = GetParam().heads;
     config_.kv_heads = GetParam().kv_heads;
     config_.head_dim = GetParam().head_dim;
-    pool_ =
-        std::make_unique<KvPool>(config_, at::kCPU, GetParam().dtype, KvPool::Options{1000, false});
+    pool_ = std::make_unique<KvPool>(config_, KvLayers::All(config_), at::kCPU, GetParam().dtype,
+                                     KvPool::Options{1000, false});
   }
 
   at::Tensor Random(int64_t tokens, int64_t heads) {

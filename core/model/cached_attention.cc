@@ -29,7 +29,7 @@ void CopyIntoBlocks(const BlockRow& row, LayerIndex layer, const at::Tensor& key
     const int64_t count = std::min(kKvBlockTokens - place, row.new_tokens - i);
     // [2, g, B, e]
     const at::Tensor block =
-        row.cache->blocks()[position / kKvBlockTokens]->memory.select(0, layer.value());
+        row.cache->blocks()[position / kKvBlockTokens]->memory.select(0, row.cache->PlaceOf(layer));
     block[0].narrow(1, place, count).copy_(key.narrow(0, row.start + i, count).transpose(0, 1));
     block[1].narrow(1, place, count).copy_(value.narrow(0, row.start + i, count).transpose(0, 1));
     i += count;
@@ -42,7 +42,7 @@ at::Tensor Gather(const BlockRow& row, LayerIndex layer, int64_t side) {
   std::vector<at::Tensor> parts;
   for (int64_t begin = 0; begin < width; begin += kKvBlockTokens) {
     const KvBlock& block = *row.cache->blocks()[begin / kKvBlockTokens];
-    parts.push_back(block.memory.select(0, layer.value())
+    parts.push_back(block.memory.select(0, row.cache->PlaceOf(layer))
                         .select(0, side)
                         .narrow(1, 0, std::min(kKvBlockTokens, width - begin)));
   }

@@ -91,7 +91,7 @@ class ContiguousCache {
 // rows without a chunk left sit a step out. Each must come out as on a cache of its own.
 void ExpectSameAsContiguous(const ModelConfig& config, const std::vector<Lengths>& chunks,
                             uint64_t seed) {
-  KvPool pool(config, at::kCPU, at::kFloat, {10'000, false});
+  KvPool pool(config, KvLayers::All(config), at::kCPU, at::kFloat, {10'000, false});
   std::vector<std::unique_ptr<KvCache>> caches;
   std::vector<std::vector<Inputs>> rows(chunks.size());  // by row, by layer
   std::vector<std::vector<ContiguousCache>> expected(chunks.size());

@@ -2,20 +2,52 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <utility>
 
 namespace amend {
+namespace {
 
-KvPool::KvPool(const ModelConfig& config, at::Device device, at::ScalarType dtype, Options options)
+std::vector<int64_t> ShapeOf(const ModelConfig& config, const KvLayers& layers) {
+  return {layers.end.value() - layers.begin.value(), 2, config.kv_heads, kKvBlockTokens,
+          config.head_dim};
+}
+
+std::vector<int64_t> HiddenShapeOf(const ModelConfig& config, const KvLayers& layers) {
+  if (!layers.with_hidden) return {};
+  return {kKvBlockTokens, config.hidden_size};
+}
+
+// Calls visit(rows of a block's hidden states, the same tokens' rows of `hidden`), block by block.
+template <typename Visit>
+void ForEachBlock(const std::vector<KvBlock*>& blocks, int64_t position, const at::Tensor& hidden,
+                  const Visit& visit) {
+  for (int64_t i = 0; i < hidden.size(0);) {
+    const int64_t place = (position + i) % kKvBlockTokens;
+    const int64_t count = std::min(kKvBlockTokens - place, hidden.size(0) - i);
+    visit(blocks[(position + i) / kKvBlockTokens]->hidden.narrow(0, place, count),
+          hidden.narrow(0, i, count));
+    i += count;
+  }
+}
+
+}  // namespace
+
+KvPool::KvPool(const ModelConfig& config, const KvLayers& layers, at::Device device,
+               at::ScalarType dtype, Options options)
     : tensor_options_(at::TensorOptions().dtype(dtype).device(device)),
-      shape_({config.layers, 2, config.kv_heads, kKvBlockTokens, config.head_dim}),
+      first_layer_(layers.begin),
+      shape_(ShapeOf(config, layers)),
+      hidden_shape_(HiddenShapeOf(config, layers)),
       options_(options) {}
 
-int64_t KvPool::BlockBytes(const ModelConfig& config, at::ScalarType dtype) {
-  return int64_t{2} * config.layers * config.kv_heads * config.head_dim * kKvBlockTokens *
-         static_cast<int64_t>(c10::elementSize(dtype));
+int64_t KvPool::BlockBytes(const ModelConfig& config, const KvLayers& layers,
+                           at::ScalarType dtype) {
+  int64_t numbers = c10::multiply_integers(ShapeOf(config, layers));
+  if (layers.with_hidden) numbers += c10::multiply_integers(HiddenShapeOf(config, layers));
+  return numbers * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
 uint64_t KvPool::RootOf(const std::shared_ptr<const void>& computed_with) {
@@ -47,6 +79,7 @@ KvBlock* KvPool::Take() {
   } else if (static_cast<int64_t>(blocks_.size()) < options_.max_blocks) {
     auto fresh = std::make_unique<KvBlock>();
     fresh->memory = at::empty(shape_, tensor_options_);
+    if (!hidden_shape_.empty()) fresh->hidden = at::empty(hidden_shape_, tensor_options_);
     if (fresh->memory.is_cpu()) fresh->bytes = static_cast<char*>(fresh->memory.data_ptr());
     block = fresh.get();
     blocks_.push_back(std::move(fresh));
@@ -87,8 +120,8 @@ std::unique_ptr<KvCache> KvCache::Create(KvPool* pool, const Options& options) {
   cache->shares_ = options.computed_with != nullptr && pool->options_.share_prefixes;
   if (cache->shares_) {
     cache->behind_ = pool->RootOf(options.computed_with);
-    const auto last = static_cast<int64_t>(options.prompt.size()) - 1;
-    for (int64_t begin = 0; begin + kKvBlockTokens <= last; begin += kKvBlockTokens) {
+    const auto end = static_cast<int64_t>(options.prompt.size());
+    for (int64_t begin = 0; begin + kKvBlockTokens <= end; begin += kKvBlockTokens) {
       const auto tokens = options.prompt.subspan(begin, kKvBlockTokens);
       KvBlock* const block = pool->Find({cache->behind_, {tokens.begin(), tokens.end()}});
       if (block == nullptr) break;
@@ -115,11 +148,13 @@ KvCache::~KvCache() {
 
 int64_t KvCache::room() const { return std::min(max_tokens_, claimed() * kKvBlockTokens); }
 
+bool KvCache::CanExtend(int64_t tokens) const {
+  return pool_->claimed_blocks() + Lacking(tokens) <= pool_->max_blocks();
+}
+
 bool KvCache::Extend(int64_t tokens) {
-  const int64_t needed = KvPool::BlocksFor(tokens) - claimed();
-  if (needed <= 0) return true;
-  if (pool_->claimed_blocks() + needed > pool_->max_blocks()) return false;
-  Promise(needed);
+  if (!CanExtend(tokens)) return false;
+  Promise(Lacking(tokens));
   return true;
 }
 
@@ -147,6 +182,16 @@ void KvCache::Advance(absl::Span<const TokenId> tokens) {
     KvBlock* const full = blocks_[length_ / kKvBlockTokens - 1];
     behind_ = pool_->Publish(full, {behind_, std::exchange(open_tokens_, {})});
   }
+}
+
+void KvCache::WriteHidden(int64_t position, const at::Tensor& hidden) {
+  ForEachBlock(blocks_, position, hidden,
+               [](const at::Tensor& block, const at::Tensor& rows) { block.copy_(rows); });
+}
+
+void KvCache::ReadHidden(int64_t position, const at::Tensor& hidden) const {
+  ForEachBlock(blocks_, position, hidden,
+               [](const at::Tensor& block, const at::Tensor& rows) { rows.copy_(block); });
 }
 
 }  // namespace amend

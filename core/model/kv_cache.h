@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -15,15 +16,26 @@
 #include "core/model/model_config.h"
 
 // Keys and values of past tokens, in blocks that all sequences take from one pool and that those
-// which begin alike share. Letters: g heads of keys and values of e dimensions, B = kKvBlockTokens.
+// which begin alike share. Letters: g heads of keys and values of e dimensions, B = kKvBlockTokens,
+// d = hidden_size.
 
 namespace amend {
 
 // Tokens of one block.
 inline constexpr int64_t kKvBlockTokens = 16;
 
-// Keys and values of B consecutive tokens of a sequence, at every layer. Once full, its content
-// never changes while it has users or can be found.
+// What the blocks of a pool hold of each token: keys and values of the layers [begin, end) and,
+// where `with_hidden`, what the last of them gave, [d], which is what layer `end` goes on from.
+struct KvLayers {
+  LayerIndex begin;
+  LayerIndex end;
+  bool with_hidden = false;
+
+  static KvLayers All(const ModelConfig& config) { return {{}, LayerIndex(config.layers), false}; }
+};
+
+// Keys and values of B consecutive tokens of a sequence, at the layers of its pool. Once full, its
+// content never changes while it has users or can be found.
 struct KvBlock {
   // Where a full block can be found: behind which one, and with which tokens.
   struct Place {
@@ -39,7 +51,8 @@ struct KvBlock {
     }
   };
 
-  at::Tensor memory;  // [layers, 2, g, B, e]: keys, then values
+  at::Tensor memory;  // [layers of the pool, 2, g, B, e]: keys, then values
+  at::Tensor hidden;  // [B, d]; undefined where the pool keeps none
   // On the CPU: where it begins.
   char* bytes = nullptr;
   // Living sequences.
@@ -51,10 +64,10 @@ struct KvBlock {
   std::list<KvBlock*>::iterator unused;
 };
 
-// All blocks of one model. Memory is allocated when a block is first needed and kept. Full blocks
-// that nobody uses any more stay, to be found by sequences that begin with the same tokens, until
-// another sequence needs the memory; the one that was used longest ago goes first. Not thread-safe;
-// owned by the scheduler thread. Outlives its caches.
+// All blocks of one model, for some of its layers. Memory is allocated when a block is first needed
+// and kept. Full blocks that nobody uses any more stay, to be found by sequences that begin with
+// the same tokens, until another sequence needs the memory; the one that was used longest ago goes
+// first. Not thread-safe; owned by the scheduler thread. Outlives its caches.
 //
 // Guarantees:
 //  1. What living sequences hold and what they are promised never pass max_blocks: a promised block
@@ -72,9 +85,11 @@ class KvPool {
     bool share_prefixes = true;
   };
 
-  KvPool(const ModelConfig& config, at::Device device, at::ScalarType dtype, Options options);
+  KvPool(const ModelConfig& config, const KvLayers& layers, at::Device device, at::ScalarType dtype,
+         Options options);
 
-  static int64_t BlockBytes(const ModelConfig& config, at::ScalarType dtype);
+  static int64_t BlockBytes(const ModelConfig& config, const KvLayers& layers,
+                            at::ScalarType dtype);
   // Blocks for `tokens` tokens.
   static int64_t BlocksFor(int64_t tokens) {
     return (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
@@ -102,7 +117,10 @@ class KvPool {
   uint64_t Publish(KvBlock* block, KvBlock::Place place);
 
   const at::TensorOptions tensor_options_;
+  const LayerIndex first_layer_;
   const std::vector<int64_t> shape_;
+  // [B, d]; empty where no hidden states are kept.
+  const std::vector<int64_t> hidden_shape_;
   const Options options_;
   std::vector<std::unique_ptr<KvBlock>> blocks_;
   std::vector<KvBlock*> free_;
@@ -118,7 +136,8 @@ class KvPool {
   int64_t growing_ = 0;
 };
 
-// Keys and values of one sequence. Not thread-safe; owned by the scheduler thread.
+// Keys and values of one sequence at the layers of a pool. Not thread-safe; owned by the scheduler
+// thread.
 class KvCache {
  public:
   struct Options {
@@ -127,7 +146,7 @@ class KvCache {
     // What keys and values are computed with, apart from the model: sequences of the same one that
     // begin with the same tokens share blocks. Null: shares none.
     std::shared_ptr<const void> computed_with;
-    // It begins behind as much of this as is found in the pool, but never behind the last token.
+    // It begins behind as much of this as is found in the pool.
     absl::Span<const TokenId> prompt;
     // Tokens for which it has room from the beginning, at least the prompt's; 0: for all of
     // max_tokens.
@@ -147,6 +166,8 @@ class KvCache {
   // Is promised blocks for `tokens` tokens in all, at most max_tokens(). False, and nothing has
   // changed, when the pool has none for it now.
   bool Extend(int64_t tokens);
+  // Whether that would do.
+  bool CanExtend(int64_t tokens) const;
   // Has blocks for `count` more tokens; length() + count is at most room().
   void Reserve(int64_t count);
   // The tokens whose keys and values were written behind the end.
@@ -154,12 +175,23 @@ class KvCache {
 
   // One for each B tokens, of the reserved ones too.
   const std::vector<KvBlock*>& blocks() const { return blocks_; }
+  // Where the blocks' memory has keys and values of `layer`.
+  int64_t PlaceOf(LayerIndex layer) const { return layer.value() - pool_->first_layer_.value(); }
+
+  // Hidden states of the reserved tokens from `position` on, [n, d]. Only where the pool keeps
+  // them.
+  void WriteHidden(int64_t position, const at::Tensor& hidden);
+  void ReadHidden(int64_t position, const at::Tensor& hidden) const;
 
  private:
   KvCache(KvPool* pool, int64_t max_tokens) : pool_(pool), max_tokens_(max_tokens) {}
 
   // Blocks that it holds or is promised.
   int64_t claimed() const { return static_cast<int64_t>(blocks_.size()) + promised_; }
+  // What it lacks for `tokens` tokens.
+  int64_t Lacking(int64_t tokens) const {
+    return std::max<int64_t>(0, KvPool::BlocksFor(tokens) - claimed());
+  }
   void Promise(int64_t blocks);
 
   KvPool* const pool_;

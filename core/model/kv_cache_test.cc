@@ -1,5 +1,9 @@
 #include "core/model/kv_cache.h"
 
+#include <ATen/ops/equal.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -33,7 +37,8 @@ ModelConfig SmallConfig() {
 }
 
 KvPool NewPool(int64_t max_blocks, bool share_prefixes = true) {
-  return KvPool(SmallConfig(), at::kCPU, at::kFloat, {max_blocks, share_prefixes});
+  return KvPool(SmallConfig(), KvLayers::All(SmallConfig()), at::kCPU, at::kFloat,
+                {max_blocks, share_prefixes});
 }
 
 Owner NewOwner() { return std::make_shared<int>(); }
@@ -68,9 +73,18 @@ int64_t FoundLength(KvPool& pool, const Owner& owner, const Tokens& prompt) {
   return NewCache(pool, static_cast<int64_t>(prompt.size()), owner, prompt)->length();
 }
 
-TEST(KvPoolTest, ABlockHoldsKeysAndValuesOfAllLayers) {
-  EXPECT_EQ(KvPool::BlockBytes(SmallConfig(), at::kFloat), 2 * 2 * 8 * kB * 4);
-  EXPECT_EQ(KvPool::BlockBytes(SmallConfig(), at::kBFloat16), 2 * 2 * 8 * kB * 2);
+TEST(KvPoolTest, ABlockHoldsKeysAndValuesOfItsLayers) {
+  ModelConfig config = SmallConfig();
+  EXPECT_EQ(KvPool::BlockBytes(config, KvLayers::All(config), at::kFloat), 2 * 2 * 8 * kB * 4);
+  EXPECT_EQ(KvPool::BlockBytes(config, KvLayers::All(config), at::kBFloat16), 2 * 2 * 8 * kB * 2);
+  config.layers = 7;
+  const KvLayers some = {LayerIndex(3), LayerIndex(5), /*with_hidden=*/false};
+  EXPECT_EQ(KvPool::BlockBytes(config, some, at::kFloat), 2 * 2 * 8 * kB * 4);
+}
+
+TEST(KvPoolTest, ABlockHoldsHiddenStatesWhereAskedTo) {
+  const KvLayers one = {LayerIndex(0), LayerIndex(1), /*with_hidden=*/true};
+  EXPECT_EQ(KvPool::BlockBytes(SmallConfig(), one, at::kFloat), (2 * 8 + 16) * kB * 4);
 }
 
 TEST(KvPoolTest, BlocksAreClaimedFromTheBeginningAndFreedAtTheEnd) {
@@ -173,12 +187,42 @@ TEST(KvCacheTest, ASequenceBeginsBehindWhatOneOfTheSameOwnerLeft) {
   EXPECT_EQ(FoundLength(pool, owner, other), 0);
 }
 
-TEST(KvCacheTest, TheLastTokenOfAPromptIsNeverFound) {
+TEST(KvCacheTest, OnlyFullBlocksAreFound) {
   KvPool pool = NewPool(10);
   const Owner owner = NewOwner();
   const Tokens tokens = CountingTokens(2 * kB);
   Leave(pool, owner, tokens);
-  EXPECT_EQ(FoundLength(pool, owner, tokens), kB);
+  EXPECT_EQ(FoundLength(pool, owner, tokens), 2 * kB);
+  EXPECT_EQ(FoundLength(pool, owner, CountingTokens(2 * kB - 1)), kB);
+}
+
+TEST(KvCacheTest, ThePlaceOfALayerCountsFromThePoolsFirstOne) {
+  ModelConfig config = SmallConfig();
+  config.layers = 7;
+  KvPool pool(config, {LayerIndex(3), LayerIndex(7), false}, at::kCPU, at::kFloat, {4, true});
+  const auto cache = NewCache(pool, kB);
+  EXPECT_EQ(cache->PlaceOf(LayerIndex(3)), 0);
+  EXPECT_EQ(cache->PlaceOf(LayerIndex(6)), 3);
+}
+
+TEST(KvCacheTest, HiddenStatesAreReadAsTheyWereWritten) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    KvPool pool(SmallConfig(), {LayerIndex(0), LayerIndex(1), true}, at::kCPU, dtype, {8, true});
+    const Owner owner = NewOwner();
+    const Tokens tokens = CountingTokens(3 * kB);
+    const at::Tensor hidden = at::randn({3 * kB, 16}).to(dtype);
+    auto cache = NewCache(pool, 3 * kB, owner);
+    for (int64_t begin = 0; begin < 3 * kB; begin += 12) {
+      cache->Reserve(12);
+      cache->WriteHidden(begin, hidden.narrow(0, begin, 12));
+      cache->Advance(absl::MakeConstSpan(tokens).subspan(begin, 12));
+    }
+    cache = NewCache(pool, 3 * kB, owner, tokens);
+    ASSERT_EQ(cache->length(), 3 * kB);
+    const at::Tensor read = at::zeros({20, 16}, hidden.options());
+    cache->ReadHidden(10, read);
+    EXPECT_TRUE(at::equal(read, hidden.narrow(0, 10, 20)));
+  }
 }
 
 TEST(KvCacheTest, WhatARunningSequenceHasFullIsFoundToo) {
