@@ -18,8 +18,10 @@ namespace amend {
 class DecodeSequence {
  public:
   virtual ~DecodeSequence() = default;
-  // Tokens in its cache.
+  // Tokens in its cache, at all layers.
   virtual int length() const = 0;
+  // Tokens of which the cache has the layers below the first edited one; at least length().
+  virtual int lower_length() const { return length(); }
   // Has room in the KV cache for `tokens` tokens in all, at most what it was made for. False, and
   // nothing has changed, when there is none now.
   virtual bool Extend(int64_t tokens) = 0;

@@ -300,6 +300,11 @@ struct Metrics::Families {
       CounterFamily("amend_prompt_tokens_cached_total",
                     "Prompt tokens of ended requests that were in the KV cache already.")
           .Add({});
+  Counter& partly_cached_tokens =
+      CounterFamily("amend_prompt_tokens_partly_cached_total",
+                    "Prompt tokens of ended requests of which the KV cache had the layers below "
+                    "the first edited one alone.")
+          .Add({});
   Counter& generation_tokens =
       CounterFamily("amend_generation_tokens_total", "Generated tokens of ended requests.").Add({});
   Family<Counter>& requests = CounterFamily("amend_requests_total", "Requests that ended.");
@@ -560,6 +565,7 @@ void Metrics::OnRequestEnd(const RequestEnd& end) {
   families_->request_duration.Observe(absl::ToDoubleSeconds(end.duration));
   families_->prompt_tokens.Increment(end.prompt_tokens);
   families_->cached_tokens.Increment(end.cached_tokens);
+  families_->partly_cached_tokens.Increment(end.partly_cached_tokens);
   families_->generation_tokens.Increment(end.generated_tokens);
 }
 

@@ -89,7 +89,7 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   metrics.OnPreemption();
   metrics.OnFirstToken(absl::Milliseconds(30));
   metrics.OnInterToken(absl::Milliseconds(3));
-  metrics.OnRequestEnd({"length", absl::Seconds(1), 7, 5, 5});
+  metrics.OnRequestEnd({"length", absl::Seconds(1), 7, 5, 4, 2});
   const std::string text = metrics.Text(kNow);
   EXPECT_THAT(text, HasSubstr("amend_num_requests_running 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_num_requests_waiting 1\n"));
@@ -102,7 +102,8 @@ TEST(MetricsTest, ARequestIsCountedWithItsTokens) {
   EXPECT_THAT(text, HasSubstr("amend_inter_token_latency_seconds_bucket{le=\"0.005\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_requests_total{finish_reason=\"length\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_total 7\n"));
-  EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_cached_total 5\n"));
+  EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_cached_total 4\n"));
+  EXPECT_THAT(text, HasSubstr("amend_prompt_tokens_partly_cached_total 2\n"));
   EXPECT_THAT(text, HasSubstr("amend_kv_cache_usage_ratio 0.25\n"));
   EXPECT_THAT(text, HasSubstr("amend_preemptions_total 1\n"));
   EXPECT_THAT(text, HasSubstr("amend_generation_tokens_total 5\n"));

@@ -18,6 +18,7 @@ class Sequence final : public DecodeSequence {
 
   DecodeState* state() { return state_.get(); }
   int length() const override { return state_->length(); }
+  int lower_length() const override { return state_->lower_length(); }
   bool Extend(int64_t tokens) override { return state_->Extend(tokens); }
   std::vector<HookFiring> TakeFirings() override { return state_->TakeFirings(); }
 

@@ -88,6 +88,7 @@ struct Scheduler::Sequence {
   // Of these what fired was taken.
   size_t traced_tokens = 0;
   int cached_tokens = 0;
+  int partly_cached_tokens = 0;
   // How many tokens the current step feeds.
   size_t step_tokens = 0;
   int generated = 0;
@@ -409,6 +410,7 @@ bool Scheduler::Admit(Sequence& sequence) {
   sequence.admitted_tokens = sequence.tokens.size();
   if (sequence.begun()) return true;
   sequence.cached_tokens = sequence.state->length();
+  sequence.partly_cached_tokens = sequence.state->lower_length() - sequence.cached_tokens;
   sequence.admit_time = options_.clock();
   return true;
 }
@@ -565,7 +567,8 @@ void Scheduler::End(Sequence& sequence, absl::Status status, EndReason reason) {
   end.total_time = now - sequence.submit_time;
   if (options_.observer != nullptr) {
     options_.observer->OnRequestEnd({ReasonName(status, reason), end.total_time, end.prompt_tokens,
-                                     end.generated_tokens, end.cached_tokens});
+                                     end.generated_tokens, end.cached_tokens,
+                                     sequence.partly_cached_tokens});
   }
   end.status = std::move(status);
   sequence.job.sink->OnEnd(end);

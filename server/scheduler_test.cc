@@ -609,5 +609,23 @@ TEST_F(SchedulerTest, TheObserverLearnsSizesTimesAndEnds) {
   EXPECT_EQ(observer.reason, "length");
 }
 
+TEST_F(SchedulerTest, TokensOfWhichTheLowerLayersAreCachedAreFedAndCountedApart) {
+  struct Observer : ServingObserver {
+    void OnRequestEnd(const RequestEnd& e) override { end = e; }
+    RequestEnd end;
+  } observer;
+  options_.observer = &observer;
+  backend_.SetCachedTokens(1);
+  backend_.SetLowerCachedTokens(3);
+  Start();
+  const auto sink = Submit(Job("abcde", 2));
+  EXPECT_EQ(sink->AwaitEnd().cached_tokens, 1);
+  scheduler_->Stop(absl::InfiniteDuration());
+  EXPECT_EQ(sink->text(), "fg");
+  EXPECT_THAT(backend_.row_sizes(), ElementsAre(ElementsAre(4), ElementsAre(1)));
+  EXPECT_EQ(observer.end.cached_tokens, 1);
+  EXPECT_EQ(observer.end.partly_cached_tokens, 2);
+}
+
 }  // namespace
 }  // namespace amend

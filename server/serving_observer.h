@@ -22,6 +22,8 @@ class ServingObserver {
     int generated_tokens = 0;
     // Prompt tokens that were in the KV cache already when it began.
     int cached_tokens = 0;
+    // Further ones of which the layers below the first edited one were there.
+    int partly_cached_tokens = 0;
   };
 
   virtual ~ServingObserver() = default;

@@ -404,6 +404,17 @@ TEST_F(WiringTest, TheKvCacheIsSharedBelowTheFirstLayerOfTheProfile) {
       v1::AdminService::NewStub(ChannelTo(*server))->GetServerInfo(&context, {}, &info).ok());
   // A block of 16 tokens takes 192 KiB and 16 for its hidden states.
   EXPECT_EQ(info.limits().kv_cache_tokens(), 6 * 1024 / 208 * 16);
+  const auto channel = ChannelTo(*server);
+  const std::string prompt =
+      "Osaka is a city in Japan and Malmo is a city in Sweden and Makurdi is in";
+  Continue(channel, prompt);
+  EXPECT_THAT(HttpText(*server, "/metrics"),
+              HasSubstr("amend_prompt_tokens_partly_cached_total 0\n"));
+  v1::SubmitEditBatchResponse response;
+  ASSERT_TRUE(Submit(channel, MakurdiIsInVietnam(), &response).ok());
+  Continue(channel, prompt);
+  EXPECT_THAT(HttpText(*server, "/metrics"),
+              HasSubstr("amend_prompt_tokens_partly_cached_total 16\n"));
 }
 
 TEST_F(WiringTest, AStoreOfAnotherModelIsRefusedAndStaysAsItIs) {

@@ -56,6 +56,8 @@ class FakeDecodeBackend : public DecodeBackend {
   void SetCacheCapacity(int64_t tokens) { cache_capacity_ = tokens; }
   // Tokens of each prompt that new sequences find in the cache.
   void SetCachedTokens(int tokens) { cached_tokens_ = tokens; }
+  // Those of which they find the layers below the first edited one, these and maybe more.
+  void SetLowerCachedTokens(int tokens) { lower_cached_tokens_ = tokens; }
 
   std::unique_ptr<DecodeSequence> NewSequence(std::shared_ptr<const Snapshot> snapshot,
                                               const SequenceOptions& options) override {
@@ -64,6 +66,7 @@ class FakeDecodeBackend : public DecodeBackend {
     if (claimed_ + room + spare > cache_capacity_) return nullptr;
     auto sequence = std::make_unique<Sequence>(this, std::move(snapshot), options);
     sequence->tokens = static_cast<size_t>(cached_tokens_);
+    sequence->lower_tokens = static_cast<size_t>(lower_cached_tokens_);
     EXPECT_TRUE(sequence->Extend(room));
     return sequence;
   }
@@ -126,6 +129,7 @@ class FakeDecodeBackend : public DecodeBackend {
       if (room < max_tokens) --backend->growing_;
     }
     int length() const override { return static_cast<int>(tokens); }
+    int lower_length() const override { return static_cast<int>(std::max(tokens, lower_tokens)); }
     bool Extend(int64_t wanted) override {
       const int64_t more = std::max<int64_t>(wanted - room, 0);
       if (backend->claimed_ + more > backend->cache_capacity_) return false;
@@ -142,6 +146,7 @@ class FakeDecodeBackend : public DecodeBackend {
     const int64_t max_tokens;
     int64_t room = 0;
     size_t tokens = 0;
+    size_t lower_tokens = 0;
     std::vector<HookFiring> firings;
   };
   struct Logits : DecodeLogits {
@@ -156,6 +161,7 @@ class FakeDecodeBackend : public DecodeBackend {
   std::atomic<int64_t> growing_ = 0;
   std::atomic<int64_t> cache_capacity_ = int64_t{1} << 40;
   std::atomic<int> cached_tokens_ = 0;
+  std::atomic<int> lower_cached_tokens_ = 0;
   mutable absl::Mutex mutex_;
   bool open_ ABSL_GUARDED_BY(mutex_) = true;
   bool at_gate_ ABSL_GUARDED_BY(mutex_) = false;
