@@ -492,6 +492,8 @@ std::vector<EditId> HookStack::FiringAt(const RevisionFactors& factors) const {
   return {firing.begin(), firing.end()};
 }
 
+bool HookStack::HasEditsAt(LayerIndex layer) const { return state_->layers.count(layer) > 0; }
+
 StackedFactors HookStack::LayerFactorsOf(LayerIndex layer) const {
   const auto it = state_->layers.find(layer);
   return it == state_->layers.end() ? StackedFactors() : it->second.factors;

@@ -80,6 +80,8 @@ class HookStack : public DownProjectionHook {
   at::Tensor ApplyTraced(LayerIndex layer, const at::Tensor& input, const at::Tensor& output,
                          std::vector<HookFiring>* firings) const;
 
+  // Where it has none, Apply gives back `output` itself.
+  bool HasEditsAt(LayerIndex layer) const;
   // The stacked factors of one layer with their thresholds; empty for a layer without edits.
   StackedFactors LayerFactorsOf(LayerIndex layer) const;
 

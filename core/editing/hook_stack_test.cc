@@ -123,6 +123,8 @@ TEST_F(HookStackTest, LayerWithoutEditsReturnsTheOutputItself) {
   AMEND_ASSERT_OK_AND_ASSIGN(const Stack stack,
                              HookStack::Extend(Empty(), Revision(1), Factors(3, 1)));
   EXPECT_TRUE(stack->Apply(LayerIndex(1), input_, output_).is_same(output_));
+  EXPECT_FALSE(stack->HasEditsAt(LayerIndex(1)));
+  EXPECT_TRUE(stack->HasEditsAt(LayerIndex(2)));
 }
 
 TEST_F(HookStackTest, OneBatchEqualsTheDenseComputation) {

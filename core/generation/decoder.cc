@@ -12,6 +12,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/torch_status.h"
+#include "core/generation/graph_recorder.h"
+#include "core/generation/step_graphs.h"
 #include "core/model/cached_attention.h"
 #include "core/model/hook_point.h"
 #include "core/model/kv_cache.h"
@@ -58,6 +60,12 @@ class RowHooks : public DownProjectionHook {
     at::Tensor result = ApplySegments(layer, input, output);
     MarkChanged(output, result);
     return result;
+  }
+
+  // Whether a token of the step gets edits at `layer`.
+  bool HasEdits(LayerIndex layer) const {
+    return std::any_of(segments_.begin(), segments_.end(),
+                       [&](const Segment& segment) { return segment.hooks->HasEditsAt(layer); });
   }
 
   StepLogits::HookUse use() const {
@@ -243,6 +251,52 @@ at::Tensor RunLower(const CausalLm& model, LayerIndex end, absl::Span<const Step
   return JoinHidden(rows, ran);
 }
 
+std::unique_ptr<StepGraphs> NewGraphs(const std::shared_ptr<const CausalLm>& model,
+                                      const Decoder::Options& options) {
+  if (options.graph_recorder == nullptr) return nullptr;
+  return std::make_unique<StepGraphs>(model, options.graph_recorder);
+}
+
+// Whether each row has one token, which runs through all layers.
+bool FitGraphs(absl::Span<const StepRow> rows) {
+  return rows.size() <= StepGraphs::kMaxRows &&
+         std::all_of(rows.begin(), rows.end(),
+                     [](const StepRow& row) { return row.count() == 1 && row.found == 0; });
+}
+
+// Attention over both caches of rows that run the same tokens through all layers.
+class WholeAttention : public AttentionContext {
+ public:
+  // The lower layers are those below `first_upper`, if any.
+  WholeAttention(LayerIndex first_upper, CachedAttention lower, CachedAttention* upper)
+      : first_upper_(first_upper), lower_(std::move(lower)), upper_(upper) {}
+
+  at::Tensor Attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                    const at::Tensor& value) override {
+    return (layer < first_upper_ ? lower_ : *upper_).Attend(layer, query, key, value);
+  }
+
+ private:
+  const LayerIndex first_upper_;
+  CachedAttention lower_;
+  CachedAttention* const upper_;
+};
+
+// Logits [rows, vocabulary] of rows that FitGraphs.
+at::Tensor RunGraphs(StepGraphs& graphs, LayerIndex first_upper, absl::Span<const StepRow> rows,
+                     const PackedTokens& packed, CachedAttention* upper, const RowHooks& hooks) {
+  Part lower;
+  for (const StepRow& row : rows) {
+    if (row.lower != nullptr) lower.Add(row, row.lower, row.tokens);
+  }
+  WholeAttention attention(first_upper, lower.Attention(packed.ids.device()), upper);
+  return graphs.Run(
+      packed, attention, hooks, [&](LayerIndex layer) { return hooks.HasEdits(layer); },
+      [&](LayerIndex layer, const at::Tensor& hidden) {
+        if (layer == first_upper && !lower.empty()) JoinHidden(rows, hidden);
+      });
+}
+
 }  // namespace
 
 DecodeState::DecodeState(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -272,7 +326,8 @@ Decoder::Decoder(std::shared_ptr<const CausalLm> model, const Options& options)
     : model_(std::move(model)),
       first_edited_layer_(options.first_edited_layer),
       lower_pool_(NewPool(*model_, LowerLayers(first_edited_layer_), options)),
-      upper_pool_(NewPool(*model_, UpperLayers(model_->config(), first_edited_layer_), options)) {}
+      upper_pool_(NewPool(*model_, UpperLayers(model_->config(), first_edited_layer_), options)),
+      graphs_(NewGraphs(model_, options)) {}
 
 Decoder::~Decoder() = default;
 
@@ -376,13 +431,19 @@ absl::StatusOr<StepLogits> Decoder::Step(absl::Span<const Row> rows) {
     const PackedTokens packed = part.Pack(device);
     CachedAttention attention = part.Attention(device);
     const RowHooks hooks = part.Hooks();
-    at::Tensor hidden = lower_pool_ == nullptr ? model_->Embed(packed.ids, packed.positions)
-                                               : RunLower(*model_, first_edited_layer_, step_rows);
-    hidden = RunBlocks(*model_, first_edited_layer_.value(), model_->config().layers, hidden,
-                       packed.positions, attention, &hooks);
-    logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
-                         .to(at::kCPU)
-                         .contiguous();
+    if (graphs_ != nullptr && FitGraphs(step_rows)) {
+      logits->logits =
+          RunGraphs(*graphs_, first_edited_layer_, step_rows, packed, &attention, hooks);
+    } else {
+      at::Tensor hidden = lower_pool_ == nullptr
+                              ? model_->Embed(packed.ids, packed.positions)
+                              : RunLower(*model_, first_edited_layer_, step_rows);
+      hidden = RunBlocks(*model_, first_edited_layer_.value(), model_->config().layers, hidden,
+                         packed.positions, attention, &hooks);
+      logits->logits = model_->Head(hidden.index_select(0, IndexTensor(last_tokens, device)))
+                           .to(at::kCPU)
+                           .contiguous();
+    }
     logits->hook_use = hooks.use();
     for (const StepRow& row : step_rows) {
       if (row.lower != nullptr) row.lower->Advance(row.tokens.subspan(row.found));

@@ -15,7 +15,9 @@
 
 namespace amend {
 
+class GraphRecorder;
 class KvPool;
+class StepGraphs;
 
 // The running state of one sequence: its KV caches, its tokens so far and the hooks of the revision
 // that it answers with (held to the end). Not thread-safe; owned by the scheduler thread.
@@ -82,6 +84,8 @@ class Decoder {
     // The lowest layer that revisions edit, in [0, layers). A revision that edits a lower one is
     // served as well and shares these layers with no other.
     LayerIndex first_edited_layer = LayerIndex(0);
+    // Where not null, steps of one token a row, StepGraphs::kMaxRows rows at most, run as graphs.
+    std::shared_ptr<GraphRecorder> graph_recorder = nullptr;
   };
   struct SequenceOptions {
     bool trace_hooks = false;
@@ -142,6 +146,7 @@ class Decoder {
   const std::unique_ptr<KvPool> lower_pool_;
   // Of all others.
   const std::unique_ptr<KvPool> upper_pool_;
+  const std::unique_ptr<StepGraphs> graphs_;  // null: there are none
 };
 
 }  // namespace amend
