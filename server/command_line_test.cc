@@ -43,35 +43,17 @@ TEST(CommandLineTest, NobodyIsLetInUnlessSaid) {
 }
 
 TEST(CommandLineTest, FlagsFillTheOptions) {
-  const CommandLine line = Parse({"--model",
-                                  "m",
-                                  "--data",
-                                  "d",
-                                  "--profile",
-                                  "p",
-                                  "--listen",
-                                  "0.0.0.0:1",
-                                  "--http",
-                                  "0.0.0.0:2",
-                                  "--device",
-                                  "cpu",
-                                  "--dtype",
-                                  "bfloat16",
-                                  "--threads",
-                                  "3",
-                                  "--decode-threads",
-                                  "5",
-                                  "--drain-seconds",
-                                  "2.5",
-                                  "--kv-cache-mib",
-                                  "96",
-                                  "--backup-dir",
-                                  "b",
-                                  "--backups-kept",
-                                  "3",
-                                  "--serve-intact-ancestor"});
+  const CommandLine line =
+      Parse({"--model",          "m",         "--data",          "d",
+             "--profile",        "p",         "--listen",        "0.0.0.0:1",
+             "--http",           "0.0.0.0:2", "--device",        "cpu",
+             "--dtype",          "bfloat16",  "--threads",       "3",
+             "--decode-threads", "5",         "--drain-seconds", "2.5",
+             "--kv-cache-mib",   "96",        "--backup-dir",    "b",
+             "--backups-kept",   "3",         "--cuda-graphs",   "--serve-intact-ancestor"});
   ASSERT_FALSE(line.exit_code.has_value()) << line.message;
   EXPECT_EQ(line.options.model_directory, "m");
+  EXPECT_TRUE(line.options.cuda_graphs);
   EXPECT_EQ(line.options.data_directory, "d");
   EXPECT_TRUE(line.options.serve_intact_ancestor);
   EXPECT_EQ(line.options.profile_file, "p");

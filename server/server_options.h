@@ -57,6 +57,8 @@ struct ServerOptions {
   SecurityOptions security;
   // "auto" (CUDA where there is one), "cpu" or "cuda".
   std::string device = "auto";
+  // Whether decoding replays CUDA graphs. Needs the device cuda and a build that has them.
+  bool cuda_graphs = false;
   // "float32" or "bfloat16".
   std::string dtype = "float32";
   // Of one operation of the model; 0 leaves it to LibTorch.

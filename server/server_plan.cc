@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/generation/cuda_graphs.h"
 #include "core/generation/decoder.h"
 #include "google/protobuf/text_format.h"
 #include "server/background_texts.h"
@@ -39,6 +40,21 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const ServerOptions& options) {
         absl::StrCat("device is \"", options.device, "\", not auto, cpu or cuda"));
   }
   return load;
+}
+
+// INVALID_ARGUMENT for CUDA graphs on another device, FAILED_PRECONDITION in a build without them.
+absl::Status CheckGraphs(const ServerOptions& options, const LoadOptions& load) {
+  if (!options.cuda_graphs) return absl::OkStatus();
+  if (load.device != Device::kCuda) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cuda_graphs is true and device is \"", options.device, "\"",
+                     options.device == "auto" ? ", which is cpu here" : "",
+                     ": CUDA graphs need the device cuda"));
+  }
+  if (NewCudaGraphRecorder() != nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "cuda_graphs is true, and this build has no CUDA graphs: they need a LibTorch with CUDA and "
+      "the headers of CUDA's runtime when amendd is built (third_party/libtorch.bzl)");
 }
 
 // INVALID_ARGUMENT for a profile that edits a model but cannot serve it.
@@ -105,6 +121,7 @@ absl::StatusOr<EditProfile> ChooseProfile(const ServerOptions& options, const Mo
 absl::StatusOr<ServerPlan> PlanServer(const ServerOptions& options) {
   ServerPlan plan;
   AMEND_ASSIGN_OR_RETURN(plan.load, LoadOptionsOf(options));
+  AMEND_RETURN_IF_ERROR(CheckGraphs(options, plan.load));
   AMEND_ASSIGN_OR_RETURN(plan.config, ReadModelConfig(options.model_directory));
   AMEND_ASSIGN_OR_RETURN(plan.profile, ChooseProfile(options, plan.config));
   AMEND_RETURN_IF_ERROR(CheckServable(plan.profile));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/base/testing/status_matchers.h"
+#include "core/generation/cuda_graphs.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/config_file.h"
@@ -52,6 +53,33 @@ TEST(ServerPlanTest, AScopeThatCannotServeIsRefused) {
   options.profile->mutable_scope()->set_mode(v1::ScopeSettings::REFERENCE);
   EXPECT_THAT(PlanServer(options),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("REFERENCE")));
+}
+
+TEST(ServerPlanTest, CudaGraphsOnTheCpuAreRefused) {
+  ServerOptions options = Demo();
+  options.cuda_graphs = true;
+  const auto refused = StatusIs(absl::StatusCode::kInvalidArgument,
+                                HasSubstr("cuda_graphs is true and device is \"cpu\""));
+  EXPECT_THAT(PlanServer(options), refused);
+  EXPECT_THAT(DescribeServer(options), refused);
+}
+
+TEST(ServerPlanTest, CudaGraphsWhereAutoIsTheCpuAreRefused) {
+  if (CudaIsAvailable()) GTEST_SKIP() << "auto is cuda here";
+  ServerOptions options = Demo();
+  options.device = "auto";
+  options.cuda_graphs = true;
+  EXPECT_THAT(PlanServer(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("device is \"auto\", which is cpu here")));
+}
+
+TEST(ServerPlanTest, ABuildWithoutCudaGraphsSaysSo) {
+  if (NewCudaGraphRecorder() != nullptr) GTEST_SKIP() << "this build has them";
+  ServerOptions options = Demo();
+  options.device = "cuda";
+  options.cuda_graphs = true;
+  EXPECT_THAT(PlanServer(options), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                            HasSubstr("this build has no CUDA graphs")));
 }
 
 TEST(ServerPlanTest, AMissingModelIsNamed) {

@@ -22,6 +22,7 @@
 #include "core/editing/batch_editor.h"
 #include "core/editing/edit_validation.h"
 #include "core/editing/merged_checkpoint.h"
+#include "core/generation/cuda_graphs.h"
 #include "core/model/causal_lm.h"
 #include "core/tokenizer/tokenizer.h"
 #include "grpc/health/v1/health.pb.h"
@@ -431,6 +432,7 @@ void Server::Parts::BuildGeneration() {
       options.kv_cache_mib > 0
           ? int64_t{options.kv_cache_mib} << 20
           : ModelDecodeBackend::DefaultCacheBytes(*model, decoder_options.first_edited_layer);
+  if (options.cuda_graphs) decoder_options.graph_recorder = NewCudaGraphRecorder();
   backend = std::make_unique<ModelDecodeBackend>(model, decoder_options);
   Scheduler::Options scheduler_options;
   const ServingLimits& bounds = options.limits;

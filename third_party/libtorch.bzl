@@ -2,6 +2,11 @@
 
 The folder is the one that the environment variable LIBTORCH names (with
 include/ and lib/ in it), or else the one that tools/setup extracts to.
+
+Where that LibTorch has CUDA and the folder that CUDA_HOME names, or else
+/usr/local/cuda, has CUDA's runtime (include/, and lib64/ or lib/),
+@libtorch//:cuda_runtime wraps that and defines AMEND_HAS_CUDA_RUNTIME. It is
+empty otherwise.
 """
 
 # tools/setup holds the same path.
@@ -28,6 +33,16 @@ cc_library(
 )
 """
 
+_CUDA_BUILD = """
+cc_library(
+    name = "cuda_runtime",
+    hdrs = glob(["cuda/**/*.h"]),
+    includes = ["cuda"],
+    defines = {defines},
+    linkopts = {linkopts},
+)
+"""
+
 def _find(repository_ctx):
     env = repository_ctx.os.environ
     named = env.get("LIBTORCH", "")
@@ -37,6 +52,16 @@ def _find(repository_ctx):
               "that holds LibTorch's include and lib folders") %
              (path, "named by LIBTORCH" if named else "the default place"))
     return repository_ctx.path(path).realpath
+
+def _cuda_runtime(repository_ctx, has_cuda):
+    cuda = repository_ctx.os.environ.get("CUDA_HOME", "") or "/usr/local/cuda"
+    if not has_cuda or not repository_ctx.path(cuda + "/include/cuda_runtime_api.h").exists:
+        return _CUDA_BUILD.format(defines = [], linkopts = [])
+    repository_ctx.symlink(cuda + "/include", "cuda")
+    linkopts = ["-lcudart"]
+    for lib in [cuda + "/lib64", cuda + "/lib"]:
+        linkopts += ["-L" + lib, "-Wl,-rpath," + lib]
+    return _CUDA_BUILD.format(defines = ["AMEND_HAS_CUDA_RUNTIME"], linkopts = linkopts)
 
 def _libtorch_repository_impl(repository_ctx):
     root = _find(repository_ctx)
@@ -57,7 +82,8 @@ def _libtorch_repository_impl(repository_ctx):
         "-ltorch_cpu",
         "-lc10",
     ]
-    if repository_ctx.path(lib + "/libtorch_cuda.so").exists:
+    has_cuda = repository_ctx.path(lib + "/libtorch_cuda.so").exists
+    if has_cuda:
         # Nothing refers to it by symbol: it registers its kernels when loaded.
         linkopts += [
             "-Wl,--push-state,--no-as-needed",
@@ -65,11 +91,13 @@ def _libtorch_repository_impl(repository_ctx):
             "-lc10_cuda",
             "-Wl,--pop-state",
         ]
-    repository_ctx.file("BUILD", _BUILD.format(linkopts = repr(linkopts)))
+    build = _BUILD.format(linkopts = repr(linkopts))
+    repository_ctx.file("BUILD", build + _cuda_runtime(repository_ctx, has_cuda))
 
 libtorch_repository = repository_rule(
     implementation = _libtorch_repository_impl,
     environ = [
+        "CUDA_HOME",
         "HOME",
         "LIBTORCH",
     ],

@@ -76,7 +76,7 @@ _FORBIDDEN_CODE = {
 
 # What targets of a folder depend on: labels, or packages that end with "/".
 _ALLOWED_DEPS = {
-    "core": ["//core/", "absl", "highway", "json", "libtorch", "openssl", "pcre2", "utf8proc"],
+    "core": ["//core/", "absl", "cuda_runtime", "highway", "json", "libtorch", "openssl", "pcre2", "utf8proc"],
     "storage": [
         "//core/",
         "//proto/amend/storage/",

@@ -6,13 +6,14 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ServerConfig(_message.Message):
-    __slots__ = ["admin_listen", "allow_insecure", "backup_dir", "backups_kept", "console", "console_hosts", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "log_format", "log_level", "model", "policy", "profile", "profile_file", "purge_delay_seconds", "security_reload_seconds", "serve_intact_ancestor", "threads", "tls_cert", "tls_client_ca", "tls_client_cert_optional", "tls_key"]
+    __slots__ = ["admin_listen", "allow_insecure", "backup_dir", "backups_kept", "console", "console_hosts", "cuda_graphs", "data", "decode_threads", "device", "drain_seconds", "dtype", "http", "keep_revisions", "keep_seconds", "kv_cache_mib", "limits", "listen", "log_format", "log_level", "model", "policy", "profile", "profile_file", "purge_delay_seconds", "security_reload_seconds", "serve_intact_ancestor", "threads", "tls_cert", "tls_client_ca", "tls_client_cert_optional", "tls_key"]
     ADMIN_LISTEN_FIELD_NUMBER: _ClassVar[int]
     ALLOW_INSECURE_FIELD_NUMBER: _ClassVar[int]
     BACKUPS_KEPT_FIELD_NUMBER: _ClassVar[int]
     BACKUP_DIR_FIELD_NUMBER: _ClassVar[int]
     CONSOLE_FIELD_NUMBER: _ClassVar[int]
     CONSOLE_HOSTS_FIELD_NUMBER: _ClassVar[int]
+    CUDA_GRAPHS_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DECODE_THREADS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +45,7 @@ class ServerConfig(_message.Message):
     backups_kept: int
     console: str
     console_hosts: str
+    cuda_graphs: bool
     data: str
     decode_threads: int
     device: str
@@ -69,7 +71,7 @@ class ServerConfig(_message.Message):
     tls_client_ca: str
     tls_client_cert_optional: bool
     tls_key: str
-    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., log_level: _Optional[str] = ..., log_format: _Optional[str] = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., tls_client_ca: _Optional[str] = ..., tls_client_cert_optional: bool = ..., policy: _Optional[str] = ..., admin_listen: _Optional[str] = ..., allow_insecure: bool = ..., security_reload_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., data: _Optional[str] = ..., backup_dir: _Optional[str] = ..., backups_kept: _Optional[int] = ..., profile_file: _Optional[str] = ..., profile: _Optional[_Union[_profile_pb2.Profile, _Mapping]] = ..., listen: _Optional[str] = ..., http: _Optional[str] = ..., device: _Optional[str] = ..., cuda_graphs: bool = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., decode_threads: _Optional[int] = ..., kv_cache_mib: _Optional[int] = ..., drain_seconds: _Optional[float] = ..., keep_revisions: _Optional[int] = ..., keep_seconds: _Optional[float] = ..., purge_delay_seconds: _Optional[float] = ..., serve_intact_ancestor: bool = ..., log_level: _Optional[str] = ..., log_format: _Optional[str] = ..., console: _Optional[str] = ..., console_hosts: _Optional[str] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., tls_client_ca: _Optional[str] = ..., tls_client_cert_optional: bool = ..., policy: _Optional[str] = ..., admin_listen: _Optional[str] = ..., allow_insecure: bool = ..., security_reload_seconds: _Optional[float] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ["default_max_new_tokens", "edit_credits", "max_batch_edits", "max_pending_batches", "max_pending_mib", "max_prefill_tokens_per_step", "max_reader_pause_seconds", "max_running_sequences", "max_unread_messages", "max_waiting_sequences"]
