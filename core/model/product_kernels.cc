@@ -35,14 +35,11 @@ constexpr int kRows = 6;
 #else
 constexpr int kRows = 2;
 #endif
-// Numbers of a row that are worked through at once: those of kRows rows stay in the cache nearest
-// to the core, while one kOutputs outputs after the other pass.
-constexpr int64_t kPiece = 1024;
-// Bytes of rows up to which the core's own cache holds them all: then they pass kOutputs outputs
-// after the other, otherwise a larger block of outputs.
+// Bytes of rows up to which the core's own cache holds them all. Then they pass kOutputs outputs
+// after the other; more rows pass a tile of outputs after the other.
 constexpr int64_t kCachedRows = 256 << 10;
-constexpr int64_t kBlock = 64;
-constexpr int64_t kBlockBytes = 512 << 10;
+// Vectors of outputs of a tile: with kRows rows as many sums as registers hold.
+constexpr int kTileVectors = 4;
 // Of the cache.
 constexpr int64_t kLineBytes = 64;
 
@@ -267,15 +264,15 @@ float* Room(int64_t count) {
   return room.data() + (HWY_MAX_BYTES - address % HWY_MAX_BYTES) % HWY_MAX_BYTES / sizeof(float);
 }
 
-// Outputs that `rows` rows of `row_floats` floats pass together.
-int64_t BlockOf(int64_t rows, int64_t row_floats) {
-  const int64_t row_bytes = row_floats * static_cast<int64_t>(sizeof(float));
-  if (rows * row_bytes <= kCachedRows) return kOutputs;
-  return std::clamp<int64_t>(kBlockBytes / row_bytes / kOutputs * kOutputs, kOutputs, kBlock);
+template <typename Number>
+bool AreCached(int64_t rows, int64_t in) {
+  return rows <= kRows ||
+         rows * StepsOf<Number>(in) * StepSize<Number>() * static_cast<int64_t>(sizeof(float)) <=
+             kCachedRows;
 }
 
-// The first kRows rows take a block of outputs as it lies, and leave it in order for the others.
-// Meanwhile those fetch the next block.
+// The first kRows rows take kOutputs outputs as they lie, and leave them in order for the others.
+// Meanwhile those fetch the next ones. For rows that the cache holds.
 template <typename Number>
 class Multiplication {
  public:
@@ -288,65 +285,40 @@ class Multiplication {
         y_stride_(y_stride),
         vectors_(StepsOf<Number>(weight.in) * kVectors<Number>),
         row_floats_(vectors_ * Lanes()),
-        block_(BlockOf(rows, row_floats_)),
-        sums_(Room(block_ / kOutputs * kGroupVectors * Lanes() +
-                   (rows > kRows ? block_ * row_floats_ : 0))),
-        packed_(rows > kRows ? sums_ + block_ / kOutputs * kGroupVectors * Lanes() : nullptr) {}
+        sums_(Room(kRows * kOutputs * Lanes() + (rows > kRows ? kOutputs * row_floats_ : 0))),
+        packed_(rows > kRows ? sums_ + kRows * kOutputs * Lanes() : nullptr) {}
 
   void Outputs(int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += block_) {
-      const int64_t last = std::min(first + block_, end);
-      FirstRows(first, last, first == begin);
-      next_ = weight_.numbers + last * weight_.in;
-      next_end_ = weight_.numbers + std::min(last + block_, end) * weight_.in;
-      for (int64_t t = kRows; t < rows_; t += kRows) OtherRows(t, first, last);
+    for (int64_t first = begin; first < end; first += kOutputs) {
+      const int64_t count = std::min<int64_t>(kOutputs, end - first);
+      FirstRows(first, count, first == begin);
+      next_ = weight_.numbers + (first + count) * weight_.in;
+      next_end_ = weight_.numbers + std::min(first + count + kOutputs, end) * weight_.in;
+      for (int64_t t = kRows; t < rows_; t += kRows) OtherRows(t, first, count);
     }
   }
 
  private:
-  // Sums of kRows rows and kOutputs outputs.
-  static constexpr int64_t kGroupVectors = kRows * kOutputs;
   static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(FloatTag())); }
 
-  // A block that no other rows fetched before is fetched here.
-  void FirstRows(int64_t first, int64_t last, bool unfetched) {
+  // Outputs that no other rows fetched before are fetched here.
+  void FirstRows(int64_t first, int64_t count, bool unfetched) {
     const int64_t together = std::min<int64_t>(kRows, rows_);
     const int64_t ahead = packed_ == nullptr || unfetched ? kOutputs * weight_.in : 0;
-    for (int64_t o = first; o < last; o += kOutputs) {
-      float* const packed = packed_ == nullptr ? nullptr : packed_ + (o - first) * row_floats_;
-      MultiplyInPlace(weight_, o, ahead, x_, together, packed, sums_);
-      Store(0, together, o, last, sums_);
-    }
+    MultiplyInPlace(weight_, first, ahead, x_, together, packed_, sums_);
+    StoreTotals(sums_, together, count, y_ + first, y_stride_);
   }
 
-  void OtherRows(int64_t t, int64_t first, int64_t last) {
+  void OtherRows(int64_t t, int64_t first, int64_t count) {
     const int64_t together = std::min<int64_t>(kRows, rows_ - t);
-    const int64_t group_floats = kGroupVectors * Lanes();
-    std::memset(sums_, 0, block_ / kOutputs * group_floats * sizeof(float));
-    for (int64_t piece = 0; piece < vectors_; piece += kPiece / Lanes()) {
-      const int64_t steps = std::min(kPiece / Lanes(), vectors_ - piece);
-      const float* const x = x_ + t * row_floats_ + piece * together * Lanes();
-      for (int64_t o = first; o < last; o += kOutputs) {
-        float* const sums = sums_ + (o - first) / kOutputs * group_floats;
-        const Packed outputs{packed_ + (o - first) * row_floats_ + piece * kOutputs * Lanes(),
-                             Fetched(steps)};
-        AccumulateRows(outputs, x, together, steps, sums);
-        if (piece + steps == vectors_) Store(t, together, o, last, sums);
-      }
+    std::memset(sums_, 0, kRows * kOutputs * Lanes() * sizeof(float));
+    const bool fetches = next_ < next_end_;
+    const Packed outputs{packed_, fetches ? reinterpret_cast<const char*>(next_) : nullptr};
+    AccumulateRows(outputs, x_ + t * row_floats_, together, vectors_, sums_);
+    if (fetches) {
+      next_ += vectors_ * Packed::kLinesOfStep * kLineBytes / static_cast<int64_t>(sizeof(Number));
     }
-  }
-
-  // What `steps` steps are to fetch.
-  const char* Fetched(int64_t steps) {
-    if (next_ >= next_end_) return nullptr;
-    const auto* const next = reinterpret_cast<const char*>(next_);
-    next_ += steps * Packed::kLinesOfStep * kLineBytes / static_cast<int64_t>(sizeof(Number));
-    return next;
-  }
-
-  void Store(int64_t t, int64_t together, int64_t o, int64_t last, const float* sums) {
-    StoreTotals(sums, together, std::min<int64_t>(kOutputs, last - o), y_ + t * y_stride_ + o,
-                y_stride_);
+    StoreTotals(sums_, together, count, y_ + t * y_stride_ + first, y_stride_);
   }
 
   const WeightRows<Number>& weight_;
@@ -356,37 +328,209 @@ class Multiplication {
   const int64_t y_stride_;
   const int64_t vectors_;
   const int64_t row_floats_;
-  const int64_t block_;
   float* const sums_;
   float* const packed_;  // null where there are no other rows
   const Number* next_ = nullptr;
   const Number* next_end_ = nullptr;
 };
 
+// For many rows: outputs side by side in vectors instead of one output's numbers, so that each
+// vector of weights meets kRows rows and each number of a row kTileVectors vectors, and less is
+// read per product. Each lane of the sums above is a sum of its own here, over the numbers at every
+// Lanes()-th place, and they are added as SumLanes does: the same bits.
+template <typename Number>
+class TileMultiplication {
+ public:
+  TileMultiplication(const WeightRows<Number>& weight, const float* x, int64_t rows, float* y,
+                     int64_t y_stride)
+      : weight_(weight),
+        x_(x),
+        rows_(rows),
+        y_(y),
+        y_stride_(y_stride),
+        vectors_(StepsOf<Number>(weight.in) * kVectors<Number>),
+        // One line more: lanes would all begin at one place of the cache.
+        lane_floats_(vectors_ * Width() + kLineBytes / static_cast<int64_t>(sizeof(float))),
+        packed_(Room(Lanes() * lane_floats_ + (kSumsTogether + 1) * kRows * Width())),
+        sums_(packed_ + Lanes() * lane_floats_) {}
+
+  void Outputs(int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += Width()) {
+      const int64_t count = std::min(Width(), end - first);
+      Pack(first, count);
+      for (int64_t t = 0; t < rows_; t += kRows) {
+        const int64_t together = std::min<int64_t>(kRows, rows_ - t);
+        MultiplyTile(x_ + t * vectors_ * Lanes(), together);
+        const float* const totals = Sums(kSumsTogether);
+        for (int64_t i = 0; i < together; ++i) {
+          std::copy_n(totals + i * Width(), count, y_ + (t + i) * y_stride_ + first);
+        }
+      }
+    }
+  }
+
+ private:
+  static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(FloatTag())); }
+  // Outputs of a tile.
+  static int64_t Width() { return kTileVectors * Lanes(); }
+  // Of one lane, or, behind those of kSumsTogether lanes, of all so far.
+  float* Sums(int64_t number) const { return sums_ + number * kRows * Width(); }
+
+  // The outputs' numbers by lane, then by vector, then by output.
+  void Pack(int64_t first, int64_t count) {
+    for (int64_t vector = 0; vector < vectors_; ++vector) {
+      for (int64_t o = 0; o < Width(); o += kSumsTogether) PackFour(first, count, vector, o);
+    }
+  }
+
+  // One vector of kSumsTogether outputs. Behind the last output stand copies of it.
+  void PackFour(int64_t first, int64_t count, int64_t vector, int64_t o) {
+    static_assert(kSumsTogether == 4);
+    const FloatTag d;
+    const hn::Repartition<double, FloatTag> pairs;
+    const int64_t step = vector / kVectors<Number>;
+    const int part = static_cast<int>(vector % kVectors<Number>);
+    HWY_ALIGN Number padded[2 * HWY_MAX_BYTES / sizeof(float)];
+    const auto load = [&](int64_t output) HWY_ATTR {
+      const Number* const row =
+          weight_.numbers + (first + std::min(output, count - 1)) * weight_.in;
+      return LoadVector(WholeStep(row, weight_.in, step, padded), part);
+    };
+    const Floats a = load(o), b = load(o + 1), c = load(o + 2), e = load(o + 3);
+    const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
+    const auto ab_high = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
+    const auto ce_low = hn::BitCast(pairs, hn::InterleaveLower(d, c, e));
+    const auto ce_high = hn::BitCast(pairs, hn::InterleaveUpper(d, c, e));
+    // In each block of four, the four outputs at lane 0, 1, 2 and 3 of the block.
+    HWY_ALIGN float lanes[4][HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, ab_low, ce_low)), d, lanes[0]);
+    hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, ab_low, ce_low)), d, lanes[1]);
+    hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, ab_high, ce_high)), d, lanes[2]);
+    hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, ab_high, ce_high)), d, lanes[3]);
+    for (int64_t lane = 0; lane < Lanes(); ++lane) {
+      std::memcpy(packed_ + lane * lane_floats_ + vector * Width() + o,
+                  lanes[lane % 4] + lane / 4 * 4, 4 * sizeof(float));
+    }
+  }
+
+  void MultiplyTile(const float* x, int64_t together) {
+    const FloatTag d;
+    const int64_t count = together * Width();
+    for (int64_t lane = 0; lane < Lanes(); lane += kSumsTogether) {
+      for (int64_t i = 0; i < kSumsTogether; ++i) {
+        SumLane(packed_ + (lane + i) * lane_floats_, x + (lane + i) * vectors_ * together, together,
+                Sums(i));
+      }
+      float* const total = Sums(kSumsTogether);
+      for (int64_t i = 0; i < count; i += Lanes()) {
+        const auto sum = [&](int64_t number) HWY_ATTR { return hn::Load(d, Sums(number) + i); };
+        Floats block = hn::Add(hn::Add(sum(0), sum(2)), hn::Add(sum(1), sum(3)));
+        if (lane > 0) block = hn::Add(hn::Load(d, total + i), block);
+        hn::Store(block, d, total + i);
+      }
+    }
+  }
+
+  void SumLane(const float* weight, const float* x, int64_t together, float* sums) const {
+    switch (together) {
+      case 1:
+        return SumRows<1>(weight, x, sums);
+#if HWY_CAP_GE512
+      case 2:
+        return SumRows<2>(weight, x, sums);
+      case 3:
+        return SumRows<3>(weight, x, sums);
+      case 4:
+        return SumRows<4>(weight, x, sums);
+      case 5:
+        return SumRows<5>(weight, x, sums);
+#endif
+      default:
+        return SumRows<kRows>(weight, x, sums);
+    }
+  }
+
+  template <int kTimes>
+  HWY_INLINE void SumRows(const float* weight, const float* x, float* sums) const {
+    const FloatTag d;
+    const int64_t lanes = Lanes();
+    Floats sum[kTimes][kTileVectors];
+    AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
+      AMEND_UNROLL for (int v = 0; v < kTileVectors; ++v) sum[t][v] = hn::Zero(d);
+    }
+    for (int64_t vector = 0; vector < vectors_; ++vector) {
+      Floats w[kTileVectors];
+      AMEND_UNROLL for (int v = 0; v < kTileVectors; ++v) w[v] = hn::Load(d, weight + v * lanes);
+      weight += kTileVectors * lanes;
+      AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
+        const Floats number = hn::Set(d, x[t]);
+        AMEND_UNROLL for (int v = 0; v < kTileVectors; ++v) {
+          sum[t][v] = hn::MulAdd(w[v], number, sum[t][v]);
+        }
+      }
+      x += kTimes;
+    }
+    AMEND_UNROLL for (int t = 0; t < kTimes; ++t) {
+      AMEND_UNROLL for (int v = 0; v < kTileVectors; ++v) {
+        hn::Store(sum[t][v], d, sums + (t * kTileVectors + v) * lanes);
+      }
+    }
+  }
+
+  const WeightRows<Number>& weight_;
+  const float* const x_;
+  const int64_t rows_;
+  float* const y_;
+  const int64_t y_stride_;
+  const int64_t vectors_;
+  const int64_t lane_floats_;
+  float* const packed_;
+  float* const sums_;
+};
+
+template <typename Number>
+void Multiply(const WeightRows<Number>& weight, const float* x, int64_t rows, int64_t begin,
+              int64_t end, float* y, int64_t y_stride) {
+  if (AreCached<Number>(rows, weight.in)) {
+    Multiplication<Number>(weight, x, rows, y, y_stride).Outputs(begin, end);
+  } else {
+    TileMultiplication<Number>(weight, x, rows, y, y_stride).Outputs(begin, end);
+  }
+}
+
 void MultiplyFloat(const WeightRows<float>& weight, const float* x, int64_t rows, int64_t begin,
                    int64_t end, float* y, int64_t y_stride) {
-  Multiplication<float>(weight, x, rows, y, y_stride).Outputs(begin, end);
+  Multiply(weight, x, rows, begin, end, y, y_stride);
 }
 void MultiplyBFloat16(const WeightRows<BFloat16Bits>& weight, const float* x, int64_t rows,
                       int64_t begin, int64_t end, float* y, int64_t y_stride) {
-  Multiplication<BFloat16Bits>(weight, x, rows, y, y_stride).Outputs(begin, end);
+  Multiply(weight, x, rows, begin, end, y, y_stride);
 }
 
+// By kRows rows: a vector of each after the other where the cache holds all rows, otherwise by
+// lane, then by vector, then by row.
 template <typename Number>
 void Pack(const Number* x, int64_t rows, int64_t in, int64_t begin, int64_t end, float* packed) {
   const FloatTag d;
   HWY_ALIGN Number padded[2 * HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN float numbers[HWY_MAX_BYTES / sizeof(float)];
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t steps = StepsOf<Number>(in);
+  const int64_t vectors = StepsOf<Number>(in) * kVectors<Number>;
+  const bool cached = AreCached<Number>(rows, in);
   for (int64_t t = begin; t < end; ++t) {
     const int64_t tile = t / kRows * kRows;
     const int64_t together = std::min<int64_t>(kRows, rows - tile);
-    float* to = packed + tile * steps * StepSize<Number>() + (t - tile) * lanes;
-    for (int64_t step = 0; step < steps; ++step) {
-      const Number* const numbers = WholeStep(x + t * in, in, step, padded);
-      AMEND_UNROLL for (int vector = 0; vector < kVectors<Number>; ++vector) {
-        hn::StoreU(LoadVector(numbers, vector), d, to);
-        to += together * lanes;
+    float* const to = packed + tile * vectors * lanes;
+    for (int64_t vector = 0; vector < vectors; ++vector) {
+      const Floats part = LoadVector(WholeStep(x + t * in, in, vector / kVectors<Number>, padded),
+                                     static_cast<int>(vector % kVectors<Number>));
+      if (cached) {
+        hn::StoreU(part, d, to + (vector * together + t - tile) * lanes);
+        continue;
+      }
+      hn::Store(part, d, numbers);
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        to[(lane * vectors + vector) * together + t - tile] = numbers[lane];
       }
     }
   }
