@@ -324,13 +324,12 @@ absl::Status Scheduler::Interruption(bool cancelled, absl::Time deadline,
 
 absl::Status Scheduler::Interruption(const Sequence& sequence, const absl::Status& abort) const {
   absl::Status status = Interruption(sequence.job.sink->Cancelled(), sequence.job.deadline, abort);
+  if (!status.ok() || !sequence.paused()) return status;
   const absl::Duration pause = options_.clock() - sequence.paused_since;
-  if (status.ok() && pause >= options_.max_reader_pause) {
-    status = WithReason(absl::AbortedError(absl::StrCat("the reader took nothing for ",
-                                                        absl::FormatDuration(pause))),
-                        "READER_STALLED");
-  }
-  return status;
+  if (pause < options_.max_reader_pause) return absl::OkStatus();
+  return WithReason(
+      absl::AbortedError(absl::StrCat("the reader took nothing for ", absl::FormatDuration(pause))),
+      "READER_STALLED");
 }
 
 void Scheduler::EndWhatIsOver(const absl::Status& abort) {
@@ -368,9 +367,11 @@ void Scheduler::LookAtReaders() {
 }
 
 void Scheduler::LookAtReader(Sequence& sequence) const {
-  const absl::Time now = options_.clock();
-  sequence.paused_since =
-      sequence.job.sink->HasRoom() ? absl::InfiniteFuture() : std::min(sequence.paused_since, now);
+  if (sequence.job.sink->HasRoom()) {
+    sequence.paused_since = absl::InfiniteFuture();
+  } else if (!sequence.paused()) {
+    sequence.paused_since = options_.clock();
+  }
 }
 
 bool Scheduler::HasWaiting() const {

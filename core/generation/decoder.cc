@@ -57,7 +57,7 @@ class RowHooks : public DownProjectionHook {
 
   at::Tensor Apply(LayerIndex layer, const at::Tensor& input,
                    const at::Tensor& output) const override {
-    at::Tensor result = ApplySegments(layer, input, output);
+    at::Tensor result = HasEdits(layer) ? ApplySegments(layer, input, output) : output;
     MarkChanged(output, result);
     return result;
   }

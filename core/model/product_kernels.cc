@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 // In this order.
@@ -180,26 +181,33 @@ HWY_INLINE void Accumulate(const Weight& weight, const float* x, int64_t steps, 
   }
 }
 
+// Calls body with `rows`, 1 to kRows, as a constant.
+template <typename Body>
+HWY_INLINE void WithRows(int64_t rows, const Body& body) {
+  switch (rows) {
+    case 1:
+      return body(std::integral_constant<int, 1>());
+#if HWY_CAP_GE512
+    case 2:
+      return body(std::integral_constant<int, 2>());
+    case 3:
+      return body(std::integral_constant<int, 3>());
+    case 4:
+      return body(std::integral_constant<int, 4>());
+    case 5:
+      return body(std::integral_constant<int, 5>());
+#endif
+    default:
+      return body(std::integral_constant<int, kRows>());
+  }
+}
+
 // The same for 1 to kRows rows.
 template <typename Weight>
 void AccumulateRows(const Weight& weight, const float* x, int64_t rows, int64_t steps,
                     float* sums) {
-  switch (rows) {
-    case 1:
-      return Accumulate<1>(weight, x, steps, sums);
-#if HWY_CAP_GE512
-    case 2:
-      return Accumulate<2>(weight, x, steps, sums);
-    case 3:
-      return Accumulate<3>(weight, x, steps, sums);
-    case 4:
-      return Accumulate<4>(weight, x, steps, sums);
-    case 5:
-      return Accumulate<5>(weight, x, steps, sums);
-#endif
-    default:
-      return Accumulate<kRows>(weight, x, steps, sums);
-  }
+  WithRows(rows, [&](auto times)
+                     HWY_ATTR { Accumulate<decltype(times)::value>(weight, x, steps, sums); });
 }
 
 // What `rows` rows give of `count` outputs, from their sums over lanes.
@@ -432,22 +440,8 @@ class TileMultiplication {
   }
 
   void SumLane(const float* weight, const float* x, int64_t together, float* sums) const {
-    switch (together) {
-      case 1:
-        return SumRows<1>(weight, x, sums);
-#if HWY_CAP_GE512
-      case 2:
-        return SumRows<2>(weight, x, sums);
-      case 3:
-        return SumRows<3>(weight, x, sums);
-      case 4:
-        return SumRows<4>(weight, x, sums);
-      case 5:
-        return SumRows<5>(weight, x, sums);
-#endif
-      default:
-        return SumRows<kRows>(weight, x, sums);
-    }
+    WithRows(together,
+             [&](auto times) HWY_ATTR { SumRows<decltype(times)::value>(weight, x, sums); });
   }
 
   template <int kTimes>
